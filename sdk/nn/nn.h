@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sdk/nn: the kernel toolkit that plugins link statically. A small set of eager operators, each behind one table of
+ * kernels that is chosen once by instruction set, and weights packed at load for the kernel that reads them.
+ *
+ * Conventions. Activations are f32, row-major, contiguous unless a stride is named: [rows, width]. B = batch, T = rows
+ * (tokens), C = channels, H = query heads, G = key-value heads, D = head dimension. Every operator accumulates in f32,
+ * accepts 0 rows, and gives bit-identical results for a row whatever else is in the call and however many threads run.
+ * Output may be the input's buffer where "in place" is said. All are [any-thread] for different outputs.
+ */
+#ifndef LLAVAMORE_NN_H
+#define LLAVAMORE_NN_H
+
+#include <llavamore/backbone.h>
+
+/* ---- Context ---------------------------------------------------------------------------------------------------- */
+
+/* The host's services looked up once, the kernel table of this CPU, and reusable scratch memory. One an instance. */
+typedef struct nn_context nn_context;
+
+/* MORE_ERROR_UNSUPPORTED names the service that the host lacks. LLAVAMORE_CPU=baseline|avx2|avx512 (highest allowed
+ * instruction set) overrides the choice; an unknown value or one the CPU lacks is MORE_ERROR_ARGUMENT. */
+more_status nn_context_create(const more_host *host, nn_context **context, more_error *error);
+void nn_context_destroy(nn_context *context);
+/* "avx512", "avx2" or "baseline". */
+const char *nn_context_kernels(const nn_context *context);
+
+void nn_log(nn_context *context, more_log_level level, const char *component, const char *format, ...)
+    MORE_PRINTF(4, 5);
+void nn_progress(nn_context *context, const char *stage, int64_t done, int64_t total);
+bool nn_cancelled(nn_context *context);
+/* The host's parallel_for. */
+void nn_parallel(nn_context *context, int64_t items, int64_t grain, more_range_function body, void *argument);
+
+/* Zeroed small memory for structs (calloc); aligned memory for tensors comes from the host. NULL when out of memory. */
+float *nn_alloc_f32(nn_context *context, int64_t count); /* 0 <= count; checks for overflow */
+void nn_free(nn_context *context, void *memory);
+
+/* A stack of f32 scratch buffers for the length of one forward call: take several, release all at once. Kept and reused
+ * by later calls; separate calls in separate threads get separate arenas. */
+typedef struct nn_arena nn_arena;
+nn_arena *nn_arena_begin(nn_context *context);           /* NULL when out of memory */
+float *nn_arena_f32(nn_arena *arena, int64_t count);     /* 64-byte aligned, uninitialised; NULL when out of memory */
+void nn_arena_end(nn_context *context, nn_arena *arena); /* NULL is allowed */
+
+/* ---- Reading config and weights --------------------------------------------------------------------------------- */
+
+/* The host's weights service bound to one checkpoint; every error names the file and the key or tensor. */
+typedef struct nn_source {
+    nn_context *context;
+    const more_weights_service *weights;
+    more_checkpoint *checkpoint;
+    bool metadata_only; /* check shapes, load nothing: loaders below then succeed with NULL results */
+} nn_source;
+
+more_status nn_source_open(nn_context *context, const more_open *arguments, nn_source *source, more_error *error);
+
+/* Required integer within [minimum, maximum], e.g. "hidden_size". */
+more_status nn_config_int64(const nn_source *source, const char *key, int64_t minimum, int64_t maximum, int64_t *value,
+                            more_error *error);
+/* As above, keeping *value when the key is absent. */
+more_status nn_config_int64_or(const nn_source *source, const char *key, int64_t minimum, int64_t maximum,
+                               int64_t *value, more_error *error);
+more_status nn_config_double_or(const nn_source *source, const char *key, double *value, more_error *error);
+more_status nn_config_bool_or(const nn_source *source, const char *key, bool *value, more_error *error);
+more_status nn_config_string_or(const nn_source *source, const char *key, const char **value, more_error *error);
+
+/* ---- Weights ---------------------------------------------------------------------------------------------------- */
+
+/* A matrix [rows, columns] (out features, in features), packed for the matrix kernels in its own stored type (f32, f16
+ * or bf16): panels of NN_PANEL rows, column by column, so that one stream of memory serves both one row of activations
+ * and many. Read-only once loaded, so that sessions share it. */
+#define NN_PANEL 16
+typedef struct nn_matrix nn_matrix;
+
+/* Packs tensor `name`, whose shape must be [rows, columns] (further dimensions of the file count into columns, as of a
+ * convolution kernel). Runs on all threads. */
+more_status nn_matrix_load(const nn_source *source, const char *name, int64_t rows, int64_t columns, nn_matrix **matrix,
+                           more_error *error);
+/* The rows of several tensors stacked into one matrix (query, key, value; gate, up), so that they share one pass over
+ * the activations. All must have the same stored type, else the widest is taken. */
+more_status nn_matrix_load_stacked(const nn_source *source, int32_t count, const char *const *names,
+                                   const int64_t *rows, int64_t columns, nn_matrix **matrix, more_error *error);
+/* From f32 values in memory, stored as `dtype`; for tests and synthetic weights. */
+more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, DLDataType dtype,
+                           nn_matrix **matrix, more_error *error);
+/* The packed matrix's rows back as f32 [count, columns]: embedding lookup of ids, and training. */
+void nn_matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows);
+void nn_matrix_free(nn_context *context, nn_matrix *matrix);
+int64_t nn_matrix_bytes(int64_t rows, int64_t columns, DLDataType dtype);
+/* Stored type, rows and columns of tensor `name` as they would be packed; for estimates. */
+more_status nn_tensor_check(const nn_source *source, const char *name, int64_t rows, int64_t columns, DLDataType *dtype,
+                            more_error *error);
+/* A vector of `count` elements as f32: biases, norms, class tokens, position tables (any rank, flattened). */
+more_status nn_vector_load(const nn_source *source, const char *name, int64_t count, float **vector, more_error *error);
+/* The same for a tensor that may be absent: *vector = NULL then. */
+more_status nn_vector_load_optional(const nn_source *source, const char *name, int64_t count, float **vector,
+                                    more_error *error);
+
+/* ---- Linear: the one matrix entry ------------------------------------------------------------------------------- */
+
+typedef enum nn_activation { NN_IDENTITY, NN_GELU_ERF, NN_GELU_TANH, NN_QUICK_GELU, NN_SILU } nn_activation;
+
+/* y[t, o] = activation(sum_i x[t, i] W[o, i] + bias[o]) + residual[t, o]. bias and residual may be NULL; residual may
+ * be y. y must not overlap x. Strides in elements; 0 = contiguous. */
+typedef struct nn_linear_args {
+    const float *x; /* [rows, columns of W] */
+    int64_t rows;
+    int64_t x_stride;
+    const nn_matrix *weight;
+    const float *bias; /* [rows of W] */
+    nn_activation activation;
+    const float *residual; /* [rows, rows of W], stride y_stride */
+    float *y;              /* [rows, rows of W] */
+    int64_t y_stride;
+} nn_linear_args;
+void nn_linear(nn_context *context, const nn_linear_args *args);
+
+/* ---- Norms, activations, element-wise --------------------------------------------------------------------------- */
+
+/* y = (x - mean) / sqrt(variance + epsilon) * weight + bias, variance over the row, biased. In place allowed. */
+void nn_layer_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight,
+                   const float *bias, float epsilon, float *y);
+/* y = x / sqrt(mean(x^2) + epsilon) * (offset + weight); offset 0 (LLaMA) or 1 (Gemma). In place allowed. */
+void nn_rms_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight, float offset,
+                 float epsilon, float *y);
+/* y = activation(x), `count` elements, in place allowed. GELU as torch: erf, or its tanh form; quick = x
+ * sigmoid(1.702x). */
+void nn_activate(nn_context *context, nn_activation activation, const float *x, int64_t count, float *y);
+/* y[t, i] = activation(x[t, i]) * x[t, width + i]: x is [rows, 2 width], gate first; y [rows, width]. */
+void nn_glu(nn_context *context, nn_activation activation, const float *x, int64_t rows, int64_t width, float *y);
+/* y += x */
+void nn_add(nn_context *context, const float *x, int64_t count, float *y);
+/* y *= factor */
+void nn_scale(nn_context *context, float factor, int64_t count, float *y);
+/* Row-wise softmax, in place. */
+void nn_softmax(nn_context *context, float *x, int64_t rows, int64_t width);
+
+/* ---- Rotary embedding ------------------------------------------------------------------------------------------- */
+
+/* Inverse frequencies 1 / theta^(2i/D), i < dimensions/2. Computed in f32 as the reference does. */
+void nn_rotary_frequencies(double theta, int64_t dimensions, float *frequencies);
+/* LLaMA-3.1's rule (LLAVA_MORE.md 7; transformers' _compute_llama3_parameters): long wavelengths are divided by
+ * `factor`, short ones kept, those between are blended. In place. */
+void nn_rotary_scale_llama3(float *frequencies, int64_t count, double factor, double low_factor, double high_factor,
+                            double original_context);
+/* Rotates the first `dimensions` of each head of x [rows, heads, head_dimension] (row stride x_stride elements), half-
+ * split pairs (i, i + dimensions/2), by positions[row] * frequencies; cos and sin times `attention_factor`. In place.
+ */
+void nn_rotary(nn_context *context, float *x, int64_t rows, int64_t x_stride, int64_t heads, int64_t head_dimension,
+               int64_t dimensions, const float *frequencies, const int64_t *positions, float attention_factor);
+
+/* ---- Attention -------------------------------------------------------------------------------------------------- */
+
+/* Bidirectional attention of a vision encoder: for each of `batch` images, y = softmax(scale q k^T) v a head. q, k and
+ * v are [batch * rows, heads * head_dimension] with a common row stride (they may lie in one fused buffer); y is [batch
+ * * rows, heads * head_dimension] contiguous. counts (NULL = rows): keys of each image that exist. */
+void nn_attention_full(nn_context *context, const float *query, const float *key, const float *value, int64_t stride,
+                       int64_t batch, int64_t rows, const int64_t *counts, int64_t heads, int64_t head_dimension,
+                       float scale, float *y);
+
+/* A key-value cache: one sequence, all layers, in pages of NN_PAGE rows that forks share until one of them writes. */
+#define NN_PAGE 32
+typedef struct nn_cache nn_cache;
+
+typedef struct nn_cache_config {
+    int64_t layers;
+    int64_t key_value_heads;
+    int64_t head_dimension;
+    DLDataType dtype; /* f32, f16 or bf16 */
+} nn_cache_config;
+
+more_status nn_cache_create(nn_context *context, const nn_cache_config *config, nn_cache **cache, more_error *error);
+void nn_cache_destroy(nn_cache *cache); /* NULL is allowed */
+/* Shares every page (reference counts are atomic: forks live in different threads). */
+more_status nn_cache_fork(const nn_cache *cache, nn_cache **fork, more_error *error);
+int64_t nn_cache_length(const nn_cache *cache);
+/* Drops rows from `length` on. */
+void nn_cache_truncate(nn_cache *cache, int64_t length);
+/* Makes room for `rows` more and copies a shared last page, before the first layer of a forward pass; on failure the
+ * cache is as before. The rows count only after nn_cache_commit. */
+more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error);
+/* Writes `rows` keys and values [rows, key_value_heads, head_dimension] (row stride in elements) of one layer behind
+ * the committed rows. */
+void nn_cache_write(nn_cache *cache, int64_t layer, int64_t rows, const float *key, const float *value, int64_t stride);
+void nn_cache_commit(nn_cache *cache, int64_t rows);
+int64_t nn_cache_bytes(const nn_cache_config *config, int64_t rows);
+
+/* Causal attention of `rows` queries [rows, heads, head_dimension] (row stride in elements), which are the last
+ * written, not yet committed rows of the cache, over everything before and including each. Grouped-query: head h reads
+ * key-value head h / (heads / key_value_heads). */
+typedef struct nn_attention_args {
+    const nn_cache *cache;
+    int64_t layer;
+    const float *query;
+    int64_t rows;
+    int64_t stride;
+    int64_t heads;
+    float scale;
+    float softcap;  /* 0 = none; else scores = softcap * tanh(scores / softcap) before the mask */
+    int64_t window; /* 0 = all; else a query at p sees keys in (p - window, p] */
+    float *y;       /* [rows, heads * head_dimension], contiguous */
+} nn_attention_args;
+void nn_attention_causal(nn_context *context, const nn_attention_args *args);
+
+/* ---- Vision ----------------------------------------------------------------------------------------------------- */
+
+/* Cuts pixels f32 [3, height, width] into patches of `patch` pixels, row-major, each as [3, patch, patch] flattened:
+ * patches [grid_height * grid_width, 3 * patch * patch]. Pixels right of and below the last whole patch are dropped.
+ * The patch convolution is then nn_linear with the kernel as a matrix. */
+void nn_patches(nn_context *context, const float *pixels, int64_t height, int64_t width, int64_t patch, float *patches);
+
+#endif
