@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# The headers that plugin authors include, and the linker script that hides all but the entry.
+
+sdkincludedir = $(includedir)/llavamore
+dist_sdkinclude_HEADERS = \
+	sdk/include/llavamore/backbone.h \
+	sdk/include/llavamore/functions.h \
+	sdk/include/llavamore/host.h \
+	sdk/include/llavamore/language.h \
+	sdk/include/llavamore/plugin.h \
+	sdk/include/llavamore/projector.h \
+	sdk/include/llavamore/status.h \
+	sdk/include/llavamore/tensor.h \
+	sdk/include/llavamore/vision.h
+
+dist_pkgdata_DATA = sdk/llavamore-plugin.map
+pkgconfig_DATA += sdk/llavamore-sdk.pc
+
+include sdk/nn/local.mk
+# What backbones share above the kernels: loading by table, required config keys, sessions over caches.
+sdk_nn_libnn_la_SOURCES += sdk/nn/loader.c sdk/nn/loader.h sdk/nn/require.c sdk/nn/require.h \
+	sdk/nn/sessions.c sdk/nn/sessions.h

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The layout of a cache page, which attention reads as it reads a packed matrix.
+ *
+ * A page holds NN_PAGE positions of all layers. For each layer and key-value head: the keys as NN_PAGE / NN_PANEL panels
+ * of [head_dimension][NN_PANEL positions], so that queries times keys is a matrix product over the head dimension; and
+ * the values as panels of [NN_PAGE positions][NN_PANEL channels], so that weights times values is one over positions.
+ */
+#ifndef NN_CACHE_H
+#define NN_CACHE_H
+
+#include <stdatomic.h>
+
+#include "internal.h"
+
+typedef struct nn_page nn_page; /* a reference count and, MORE_ALIGNMENT bytes in, the values */
+
+struct nn_cache {
+    nn_context *context;
+    nn_cache_config config;
+    nn_storage storage;
+    int64_t length;   /* committed rows */
+    nn_page **pages;  /* page i holds positions [i * NN_PAGE, (i + 1) * NN_PAGE) */
+    int64_t count, capacity;
+};
+
+static inline int64_t nn_padded_dimension(int64_t head_dimension)
+{
+    return nn_ceil_divide(head_dimension, NN_PANEL) * NN_PANEL;
+}
+
+/* Elements of one head's keys or values in a page. */
+static inline int64_t nn_page_keys(int64_t head_dimension)
+{
+    return NN_PAGE * head_dimension;
+}
+
+static inline int64_t nn_page_values(int64_t head_dimension)
+{
+    return NN_PAGE * nn_padded_dimension(head_dimension);
+}
+
+/* First element of the keys (values behind them) of a layer and head in page `page`. */
+static inline char *nn_page_at(const nn_cache *cache, int64_t page, int64_t layer, int64_t head)
+{
+    int64_t d = cache->config.head_dimension;
+    int64_t head_index = layer * cache->config.key_value_heads + head;
+    return (char *)cache->pages[page] + MORE_ALIGNMENT +
+           head_index * (nn_page_keys(d) + nn_page_values(d)) * nn_storage_bytes(cache->storage);
+}
+
+#endif

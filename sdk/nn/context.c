@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The context: host services, the kernel table, scratch memory.
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* The service's table when the host has it and it reaches `size` bytes. */
+static const void *find_service(const more_host *host, const char *id, size_t size, more_error *error)
+{
+    const void *service = host->get_service(host, id);
+    size_t has = 0;
+    if (service)
+        memcpy(&has, service, sizeof has); /* every table begins with its struct_size */
+    if (has >= size)
+        return service;
+    more_fail(error, MORE_ERROR_UNSUPPORTED, "the host lacks the service '%s', without which no plugin runs", id);
+    return NULL;
+}
+
+static more_status find_services(nn_context *context, more_error *error)
+{
+    const more_host *host = context->host;
+    context->log = find_service(host, MORE_LOG_SERVICE, MORE_STRUCT_SIZE(more_log_service, write), error);
+    if (!context->log)
+        return MORE_ERROR_UNSUPPORTED;
+    context->threads =
+        find_service(host, MORE_THREADS_SERVICE, MORE_STRUCT_SIZE(more_threads_service, parallel_for), error);
+    if (!context->threads)
+        return MORE_ERROR_UNSUPPORTED;
+    context->progress =
+        find_service(host, MORE_PROGRESS_SERVICE, MORE_STRUCT_SIZE(more_progress_service, cancelled), error);
+    if (!context->progress)
+        return MORE_ERROR_UNSUPPORTED;
+    context->memory = find_service(host, MORE_MEMORY_SERVICE, MORE_STRUCT_SIZE(more_memory_service, release), error);
+    return context->memory ? MORE_OK : MORE_ERROR_UNSUPPORTED;
+}
+
+static more_status choose_kernels(nn_context *context, more_error *error)
+{
+    const char *limit = getenv("LLAVAMORE_CPU");
+    const char *reason = "";
+    if (limit && !*limit)
+        limit = NULL;
+    context->kernels = nn_kernels_select(limit, &reason);
+    if (!context->kernels)
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "LLAVAMORE_CPU is '%s': %s; use baseline, avx2, avx512 or leave it unset", limit, reason);
+    return MORE_OK;
+}
+
+static more_status make_scratch(nn_context *context, more_error *error)
+{
+    context->workers = context->threads->count(context->host);
+    if (context->workers < 1)
+        context->workers = 1;
+    context->free_scratch = calloc((size_t)context->workers, sizeof *context->free_scratch);
+    context->scratch = nn_allocate(context, context->workers, NN_SCRATCH * (int64_t)sizeof(float));
+    if (!context->free_scratch || !context->scratch)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for %d scratch buffers of %d bytes", context->workers,
+                         NN_SCRATCH * (int)sizeof(float));
+    for (int32_t i = 0; i < context->workers; i++)
+        context->free_scratch[i] = context->scratch + (int64_t)i * NN_SCRATCH;
+    context->free_count = context->workers;
+    return MORE_OK;
+}
+
+more_status nn_context_create(const more_host *host, nn_context **result, more_error *error)
+{
+    *result = NULL;
+    nn_context *context = calloc(1, sizeof *context);
+    if (!context)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for a kernel context");
+    context->host = host;
+    pthread_mutex_init(&context->lock, NULL);
+    pthread_cond_init(&context->returned, NULL);
+    more_status status = find_services(context, error);
+    if (!status)
+        status = choose_kernels(context, error);
+    if (!status)
+        status = make_scratch(context, error);
+    if (status) {
+        nn_context_destroy(context);
+        return status;
+    }
+    *result = context;
+    return MORE_OK;
+}
+
+void nn_context_destroy(nn_context *context)
+{
+    if (!context)
+        return;
+    nn_arenas_free(context);
+    if (context->memory)
+        nn_release(context, context->scratch);
+    free(context->free_scratch);
+    pthread_cond_destroy(&context->returned);
+    pthread_mutex_destroy(&context->lock);
+    free(context);
+}
+
+const char *nn_context_kernels(const nn_context *context)
+{
+    return context->kernels->name;
+}
+
+void nn_log(nn_context *context, more_log_level level, const char *component, const char *format, ...)
+{
+    char message[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    context->log->write(context->host, level, component, message);
+}
+
+void nn_progress(nn_context *context, const char *stage, int64_t done, int64_t total)
+{
+    context->progress->update(context->host, stage, done, total);
+}
+
+bool nn_cancelled(nn_context *context)
+{
+    return context->progress->cancelled(context->host);
+}
+
+void nn_parallel(nn_context *context, int64_t items, int64_t grain, more_range_function body, void *argument)
+{
+    if (items > 0)
+        context->threads->parallel_for(context->host, items, grain < 1 ? 1 : grain, body, argument);
+}
+
+void nn_parallel_sized(nn_context *context, double operations, int64_t items, int64_t grain, more_range_function body,
+                       void *argument)
+{
+    const double worth_waking = 100e3; /* some microseconds of work, about what waking the pool costs */
+    if (items > 1 && operations > worth_waking)
+        nn_parallel(context, items, grain, body, argument);
+    else if (items > 0)
+        body(argument, 0, items, 0);
+}
+
+typedef struct unit_job {
+    nn_context *context;
+    nn_unit_function body;
+    void *argument;
+    int64_t units;
+    _Atomic int64_t next;
+} unit_job;
+
+/* One item a worker; each goes on until no unit is left. */
+static void take_units(void *argument, int64_t begin, int64_t end, int32_t worker)
+{
+    (void)begin;
+    (void)end;
+    (void)worker;
+    unit_job *job = argument;
+    float *scratch = nn_scratch_take(job->context);
+    int64_t unit;
+    while ((unit = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->units)
+        job->body(job->argument, unit, scratch);
+    nn_scratch_give(job->context, scratch);
+}
+
+void nn_parallel_units(nn_context *context, double operations, int64_t units, nn_unit_function body, void *argument)
+{
+    unit_job job = {.context = context, .body = body, .argument = argument, .units = units};
+    atomic_init(&job.next, 0);
+    nn_parallel_sized(context, operations, nn_min(units, context->workers), 1, take_units, &job);
+}
+
+void *nn_allocate(nn_context *context, int64_t count, int64_t size)
+{
+    int64_t bytes;
+    if (count < 0 || __builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX)
+        return NULL;
+    return context->memory->allocate(context->host, bytes > 0 ? (size_t)bytes : 1);
+}
+
+void nn_release(nn_context *context, void *memory)
+{
+    context->memory->release(context->host, memory);
+}
+
+float *nn_alloc_f32(nn_context *context, int64_t count)
+{
+    float *values = nn_allocate(context, count, sizeof(float));
+    if (values)
+        memset(values, 0, (size_t)count * sizeof(float));
+    return values;
+}
+
+void nn_free(nn_context *context, void *memory)
+{
+    nn_release(context, memory);
+}
+
+float *nn_scratch_take(nn_context *context)
+{
+    pthread_mutex_lock(&context->lock);
+    while (context->free_count == 0)
+        pthread_cond_wait(&context->returned, &context->lock);
+    float *scratch = context->free_scratch[--context->free_count];
+    pthread_mutex_unlock(&context->lock);
+    return scratch;
+}
+
+void nn_scratch_give(nn_context *context, float *scratch)
+{
+    pthread_mutex_lock(&context->lock);
+    context->free_scratch[context->free_count++] = scratch;
+    pthread_cond_signal(&context->returned);
+    pthread_mutex_unlock(&context->lock);
+}

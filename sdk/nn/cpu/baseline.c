@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The variant that every machine runs.
+ */
+#include "vec_baseline.h"
+
+#define NN_TABLE nn_kernels_baseline
+#define NN_TABLE_NAME "baseline"
+#include "table.h"

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the operators of sdk/nn share and plugins do not see.
+ */
+#ifndef NN_INTERNAL_H
+#define NN_INTERNAL_H
+
+#include <pthread.h>
+
+#include "cpu/kernels.h"
+#include "nn.h"
+
+enum {
+    NN_SCRATCH = 1 << 18,   /* floats of one scratch buffer: 1 MiB, about what a core's own cache holds */
+    NN_BLOCK_ROWS = 126,    /* rows of activations that a worker packs at a time; a multiple of 14, 6 and 3 */
+    NN_BLOCK_COLUMNS = 512, /* outputs that go with them */
+    NN_HEAD_DIMENSION = 512 /* largest head */
+};
+
+struct nn_context {
+    const more_host *host;
+    const more_log_service *log;
+    const more_threads_service *threads;
+    const more_progress_service *progress;
+    const more_memory_service *memory;
+    const nn_kernels *kernels;
+    int32_t workers;
+
+    pthread_mutex_t lock;    /* guards what follows */
+    pthread_cond_t returned; /* a scratch buffer came back */
+    float *scratch;          /* one allocation of `workers` buffers */
+    float **free_scratch;    /* a stack of those not in use */
+    int32_t free_count;
+    nn_arena *arenas;        /* not in use */
+};
+
+struct nn_matrix {
+    int64_t rows, columns;
+    int64_t panels;
+    nn_storage storage;
+    void *data; /* [panels][columns][NN_PANEL], from the host's memory service */
+};
+
+/* A scratch buffer of NN_SCRATCH floats, 64-byte aligned, for the body of one parallel piece of work. There are as many
+ * as workers; where nested or concurrent calls need more, a caller waits. A holder must not start parallel work. */
+float *nn_scratch_take(nn_context *context);
+void nn_scratch_give(nn_context *context, float *scratch);
+
+/* Frees the arenas that are not in use. */
+void nn_arenas_free(nn_context *context);
+
+/* Host memory, aligned to 64 bytes; NULL when out of memory or `count` elements of `size` bytes overflow. */
+void *nn_allocate(nn_context *context, int64_t count, int64_t size);
+void nn_release(nn_context *context, void *memory);
+
+/* nn_parallel, but in this thread alone when the work is too small to be worth waking others: `operations` is about the
+ * number of multiply-adds or elements of the whole. */
+void nn_parallel_sized(nn_context *context, double operations, int64_t items, int64_t grain, more_range_function body,
+                       void *argument);
+
+/* Runs body(argument, unit, scratch) for every unit of [0, units), each taken by whichever worker is free, the first ones
+ * first; `scratch` is the worker's own buffer for the length of the call. Small work stays in this thread. */
+typedef void (*nn_unit_function)(void *argument, int64_t unit, float *scratch);
+void nn_parallel_units(nn_context *context, double operations, int64_t units, nn_unit_function body, void *argument);
+
+/* False when dtype is none of the stored types. */
+bool nn_storage_of(DLDataType dtype, nn_storage *storage);
+DLDataType nn_storage_dtype(nn_storage storage);
+static inline int64_t nn_storage_bytes(nn_storage storage)
+{
+    return storage == NN_F32 ? 4 : 2;
+}
+
+static inline int64_t nn_ceil_divide(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static inline int64_t nn_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t nn_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * y = activation(x W^T + bias) + residual: the one matrix entry. One row streams the packed weights once, straight from
+ * memory. Several rows are cut into blocks that a worker handles alone: rows are packed a block of k at a time, and
+ * every group of panels, widened to f32 where many rows share it, goes through all tiles of the block.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "internal.h"
+
+enum {
+    STREAM_LEAST = 4,  /* panels of one unit of a single row's work: at least what a kernel takes side by side */
+    STREAM_MOST = 16,  /* and at most, for an even end */
+    WIDEN_TILES = 3    /* tiles from which on 16-bit weights are widened once rather than in each tile */
+};
+
+typedef struct linear_job {
+    nn_context *context;
+    const nn_kernels *kernels;
+    const nn_linear_args *args;
+    const nn_matrix *weight;
+    int64_t x_stride, y_stride;
+    int64_t tiles;         /* of all rows: tile t has rows [rows * t / tiles, rows * (t + 1) / tiles) */
+    int64_t row_blocks;    /* block b has tiles [tiles * b / row_blocks, tiles * (b + 1) / row_blocks) */
+    int64_t block_columns; /* outputs of a block, a multiple of a tile's */
+    int64_t unit_panels;   /* of a single row's work */
+} linear_job;
+
+/* Activation, bias and residual of `count` finished sums of row `row` from output `column` on. */
+static void finish_row(const linear_job *job, const float *c, int64_t row, int64_t column, int64_t count)
+{
+    const nn_linear_args *args = job->args;
+    int64_t at = row * job->y_stride + column;
+    job->kernels->finish(c, count, args->bias ? args->bias + column : NULL, args->activation,
+                         args->residual ? args->residual + at : NULL, args->y + at);
+}
+
+static const char *panel_at(const nn_matrix *weight, int64_t panel, int64_t k)
+{
+    return (const char *)weight->data + (panel * weight->columns + k) * NN_PANEL * nn_storage_bytes(weight->storage);
+}
+
+static void stream_row(void *argument, int64_t unit, float *scratch)
+{
+    const linear_job *job = argument;
+    const nn_matrix *w = job->weight;
+    int64_t first = unit * job->unit_panels, panels = nn_min(job->unit_panels, w->panels - first);
+    job->kernels->stream[w->storage](job->args->x, w->columns, panel_at(w, first, 0), w->columns * NN_PANEL, panels,
+                                     scratch);
+    finish_row(job, scratch, 0, first * NN_PANEL, nn_min(panels * NN_PANEL, w->rows - first * NN_PANEL));
+}
+
+/* One worker's memory for a block. */
+typedef struct block_memory {
+    float *x;       /* [NN_BLOCK_ROWS][NN_X_STRIDE] */
+    float *c;       /* [NN_BLOCK_ROWS][c_stride] */
+    float *panels;  /* a tile's panels, widened */
+    int64_t c_stride;
+} block_memory;
+
+typedef struct block {
+    int64_t first_tile, last_tile;
+    int64_t first_row, last_row;
+    int64_t first_panel, last_panel;
+} block;
+
+static block block_at(const linear_job *job, int64_t unit)
+{
+    int64_t column_block = unit / job->row_blocks, row_block = unit % job->row_blocks;
+    int64_t panels = job->block_columns / NN_PANEL;
+    block b;
+    b.first_tile = job->tiles * row_block / job->row_blocks;
+    b.last_tile = job->tiles * (row_block + 1) / job->row_blocks;
+    b.first_row = job->args->rows * b.first_tile / job->tiles;
+    b.last_row = job->args->rows * b.last_tile / job->tiles;
+    b.first_panel = column_block * panels;
+    b.last_panel = nn_min(b.first_panel + panels, job->weight->panels);
+    return b;
+}
+
+static void pack_rows(const linear_job *job, const block *b, int64_t k, int64_t depth, float *packed)
+{
+    for (int64_t r = b->first_row; r < b->last_row; r++)
+        memcpy(packed + (r - b->first_row) * NN_X_STRIDE, job->args->x + r * job->x_stride + k,
+               (size_t)depth * sizeof(float));
+}
+
+/* All tiles of the block through one group of panels, for terms [k, k + depth). */
+static void multiply_group(const linear_job *job, const block *b, const block_memory *memory, nn_tile *tile,
+                           int64_t panel, int64_t k)
+{
+    const nn_matrix *w = job->weight;
+    nn_storage storage = w->storage;
+    tile->panels = nn_min(job->kernels->tile_panels, b->last_panel - panel);
+    tile->w = panel_at(w, panel, k);
+    tile->panel_stride = w->columns * NN_PANEL;
+    if (storage != NN_F32 && b->last_tile - b->first_tile >= WIDEN_TILES) {
+        for (int64_t p = 0; p < tile->panels; p++)
+            job->kernels->widen[storage](panel_at(w, panel + p, k), tile->depth * NN_PANEL,
+                                         memory->panels + p * tile->depth * NN_PANEL);
+        tile->w = memory->panels;
+        tile->panel_stride = tile->depth * NN_PANEL;
+        storage = NN_F32;
+    }
+    float *c = memory->c + (panel - b->first_panel) * NN_PANEL;
+    for (int64_t t = b->first_tile; t < b->last_tile; t++) {
+        int64_t first = job->args->rows * t / job->tiles, last = job->args->rows * (t + 1) / job->tiles;
+        tile->rows = last - first;
+        tile->x = memory->x + (first - b->first_row) * NN_X_STRIDE;
+        tile->c = c + (first - b->first_row) * memory->c_stride;
+        job->kernels->tile[storage](tile);
+    }
+}
+
+static void multiply_block(const linear_job *job, const block *b, const block_memory *memory)
+{
+    nn_tile tile = {.c_stride = memory->c_stride};
+    for (int64_t k = 0; k < job->weight->columns; k += NN_K_BLOCK) {
+        tile.depth = nn_min(NN_K_BLOCK, job->weight->columns - k);
+        tile.accumulate = k > 0;
+        pack_rows(job, b, k, tile.depth, memory->x);
+        for (int64_t p = b->first_panel; p < b->last_panel; p += job->kernels->tile_panels)
+            multiply_group(job, b, memory, &tile, p, k);
+    }
+    int64_t column = b->first_panel * NN_PANEL;
+    int64_t count = nn_min(b->last_panel * NN_PANEL, job->weight->rows) - column;
+    for (int64_t r = b->first_row; r < b->last_row; r++)
+        finish_row(job, memory->c + (r - b->first_row) * memory->c_stride, r, column, count);
+}
+
+static void multiply_unit(void *argument, int64_t unit, float *scratch)
+{
+    const linear_job *job = argument;
+    block b = block_at(job, unit);
+    block_memory memory;
+    memory.c_stride = NN_BLOCK_COLUMNS + NN_PANEL;
+    memory.x = scratch;
+    memory.panels = memory.x + NN_BLOCK_ROWS * NN_X_STRIDE;
+    memory.c = memory.panels + job->kernels->tile_panels * NN_K_BLOCK * NN_PANEL;
+    multiply_block(job, &b, &memory);
+}
+
+/* Outputs of a block: wide, since every block packs its rows anew, but such that the workers end at about the same
+ * time. The time is that of the worker with the most blocks; packing costs as much as some 16 outputs. */
+static int64_t choose_columns(const linear_job *job)
+{
+    const double packing = 16.0;
+    int64_t step = job->kernels->tile_panels * NN_PANEL, workers = job->context->workers;
+    int64_t least = nn_ceil_divide(job->weight->rows, NN_BLOCK_COLUMNS), best = NN_BLOCK_COLUMNS;
+    double best_time = HUGE_VAL;
+    for (int64_t blocks = least; blocks < least + 4 * workers; blocks++) {
+        int64_t columns = nn_ceil_divide(nn_ceil_divide(job->weight->rows, blocks), step) * step;
+        int64_t units = nn_ceil_divide(job->weight->rows, columns) * job->row_blocks;
+        double time = (double)nn_ceil_divide(units, workers) * ((double)columns + packing);
+        if (time < best_time) {
+            best_time = time;
+            best = columns;
+        }
+    }
+    return best;
+}
+
+void nn_linear(nn_context *context, const nn_linear_args *args)
+{
+    const nn_matrix *w = args->weight;
+    linear_job job = {.context = context, .kernels = context->kernels, .args = args, .weight = w};
+    if (args->rows <= 0 || w->rows <= 0)
+        return;
+    job.x_stride = args->x_stride ? args->x_stride : w->columns;
+    job.y_stride = args->y_stride ? args->y_stride : w->rows;
+    double operations = (double)args->rows * (double)w->rows * (double)w->columns;
+    if (args->rows == 1) {
+        int64_t share = w->panels / (8 * (int64_t)context->workers) / STREAM_LEAST * STREAM_LEAST;
+        job.unit_panels = nn_max(STREAM_LEAST, nn_min(share, STREAM_MOST));
+        nn_parallel_units(context, operations, nn_ceil_divide(w->panels, job.unit_panels), stream_row, &job);
+        return;
+    }
+    job.tiles = nn_ceil_divide(args->rows, context->kernels->tile_rows);
+    job.row_blocks = nn_ceil_divide(job.tiles, NN_BLOCK_ROWS / context->kernels->tile_rows);
+    job.block_columns = choose_columns(&job);
+    int64_t units = job.row_blocks * nn_ceil_divide(w->rows, job.block_columns);
+    nn_parallel_units(context, operations, units, multiply_unit, &job);
+}

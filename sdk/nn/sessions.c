@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sessions.h"
+
+#include "require.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct more_session {
+    const nn_language *language;
+    nn_cache *cache;
+    int64_t planned_length;
+};
+
+/* ---- One session ------------------------------------------------------------------------------------------------ */
+
+static more_status require_weights(const nn_language *language, more_error *error)
+{
+    if (!language->embedding)
+        return more_fail(error, MORE_ERROR_ARGUMENT, "the model was opened for its metadata only and cannot run");
+    return MORE_OK;
+}
+
+/* A session around `cache`, which it then owns; on failure the cache is destroyed. */
+static more_status wrap(const nn_language *language, nn_cache *cache, int64_t planned_length, more_session **session,
+                        more_error *error)
+{
+    more_session *created = calloc(1, sizeof *created);
+    if (!created) {
+        nn_cache_destroy(cache);
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for a session");
+    }
+    created->language = language;
+    created->cache = cache;
+    created->planned_length = planned_length;
+    *session = created;
+    return MORE_OK;
+}
+
+more_status nn_session_create(const nn_language *language, int64_t planned_length, more_session **session,
+                              more_error *error)
+{
+    nn_cache *cache;
+    more_status status = require_weights(language, error);
+
+    *session = NULL;
+    if (!status && planned_length < 0)
+        status = more_fail(error, MORE_ERROR_ARGUMENT, "a session cannot be planned for %lld rows",
+                           (long long)planned_length);
+    if (!status && planned_length > language->context_length)
+        status = more_fail(error, MORE_ERROR_LIMIT, "a session of %lld rows was asked for, the model's context is %lld",
+                           (long long)planned_length, (long long)language->context_length);
+    if (!status)
+        status = nn_cache_create(language->context, &language->cache, &cache, error);
+    return status ? status : wrap(language, cache, planned_length, session, error);
+}
+
+more_status nn_session_fork(more_session *session, more_session **fork, more_error *error)
+{
+    nn_cache *cache;
+    more_status status;
+
+    *fork = NULL;
+    status = nn_cache_fork(session->cache, &cache, error);
+    return status ? status : wrap(session->language, cache, session->planned_length, fork, error);
+}
+
+more_status nn_session_truncate(more_session *session, int64_t length, more_error *error)
+{
+    int64_t rows = nn_cache_length(session->cache);
+    if (length < 0 || length > rows)
+        return more_fail(error, MORE_ERROR_ARGUMENT, "a session of %lld rows cannot be truncated to %lld",
+                         (long long)rows, (long long)length);
+    nn_cache_truncate(session->cache, length);
+    return MORE_OK;
+}
+
+void nn_session_info(const more_session *session, more_session_info *info)
+{
+    if (MORE_HAS(info, more_session_info, length))
+        info->length = nn_cache_length(session->cache);
+    if (MORE_HAS(info, more_session_info, floor))
+        info->floor = 0;
+}
+
+void nn_session_destroy(more_session *session)
+{
+    if (!session)
+        return;
+    nn_cache_destroy(session->cache);
+    free(session);
+}
+
+/* ---- Checking what is asked ------------------------------------------------------------------------------------- */
+
+static more_status check_ids(const nn_language *language, const int32_t *ids, int64_t count, more_error *error)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= language->vocabulary)
+            return more_fail(error, MORE_ERROR_ARGUMENT, "token id %d at row %lld is outside the vocabulary of %lld",
+                             (int)ids[i], (long long)i, (long long)language->vocabulary);
+    return MORE_OK;
+}
+
+static more_status check_positions(const nn_language *language, const more_segment *segment, more_error *error)
+{
+    for (int64_t i = 0; segment->positions && i < segment->count; i++)
+        if (segment->positions[i] < 0 || segment->positions[i] >= language->context_length)
+            return more_fail(error, MORE_ERROR_LIMIT, "position %lld at row %lld is outside the context of %lld",
+                             (long long)segment->positions[i], (long long)i, (long long)language->context_length);
+    return MORE_OK;
+}
+
+/* *rows: of all segments together. */
+static more_status check_segments(const nn_language *language, const more_advance *item, int64_t *rows,
+                                  more_error *error)
+{
+    int64_t length = nn_cache_length(item->session->cache);
+    more_status status = MORE_OK;
+
+    *rows = 0;
+    if (item->segment_count < 0 || (item->segment_count > 0 && !item->segments))
+        return more_fail(error, MORE_ERROR_ARGUMENT, "%d segments without an array", (int)item->segment_count);
+    for (int32_t i = 0; i < item->segment_count && !status; i++) {
+        const more_segment *segment = &item->segments[i];
+        int64_t shape[2] = {segment->count, language->width};
+        if (segment->count < 0 || (segment->count > 0 && !segment->ids == !segment->rows))
+            return more_fail(error, MORE_ERROR_ARGUMENT,
+                             "segment %d of %lld rows needs either ids or embedding rows, not both", (int)i,
+                             (long long)segment->count);
+        if (segment->count > language->context_length - length - *rows)
+            return more_fail(
+                error, MORE_ERROR_LIMIT, "%lld rows more in a session of %lld pass the model's context of %lld",
+                (long long)(*rows + segment->count), (long long)length, (long long)language->context_length);
+        *rows += segment->count;
+        if (segment->count > 0 && segment->ids)
+            status = check_ids(language, segment->ids, segment->count, error);
+        else if (segment->count > 0)
+            status = nn_require_tensor(segment->rows, "rows of segment", i, 2, shape, error);
+        if (!status)
+            status = check_positions(language, segment, error);
+    }
+    return status;
+}
+
+static more_status check_outputs(const nn_language *language, const more_advance *item, int64_t rows, more_error *error)
+{
+    int64_t logits_shape[2] = {item->logit_count, language->vocabulary}, hidden_shape[2] = {rows, language->width};
+    int64_t states = language->layers + 1;
+    more_status status = MORE_OK;
+
+    if (item->logit_count < 0 || item->hidden_count < 0 || (item->logit_count > 0 && !item->logit_rows) ||
+        (item->hidden_count > 0 && (!item->hidden_layers || !item->hidden)))
+        return more_fail(error, MORE_ERROR_ARGUMENT, "%lld logit rows and %d hidden layers without their arrays",
+                         (long long)item->logit_count, (int)item->hidden_count);
+    for (int64_t i = 0; i < item->logit_count; i++)
+        if (item->logit_rows[i] < -rows || item->logit_rows[i] >= rows)
+            return more_fail(error, MORE_ERROR_ARGUMENT, "logits of row %lld were asked of a call of %lld rows",
+                             (long long)item->logit_rows[i], (long long)rows);
+    for (int32_t i = 0; i < item->hidden_count; i++)
+        if (item->hidden_layers[i] < -states || item->hidden_layers[i] >= states)
+            return more_fail(error, MORE_ERROR_ARGUMENT, "hidden state %d was asked of a model of %lld layers",
+                             (int)item->hidden_layers[i], (long long)language->layers);
+    if (item->logit_count > 0)
+        status = nn_require_tensor(item->logits, "logits", -1, 2, logits_shape, error);
+    for (int32_t i = 0; i < item->hidden_count && !status && rows > 0; i++)
+        status = nn_require_tensor(&item->hidden[i], "hidden", i, 2, hidden_shape, error);
+    return status;
+}
+
+/* Whether item `index` names a session that another item of the call names too. */
+static bool is_duplicate(const more_advance *items, int32_t count, int32_t index)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (i != index && items[i].session == items[index].session)
+            return true;
+    return false;
+}
+
+static more_status check_item(const nn_language *language, more_advance *items, int32_t count, int32_t index,
+                              int64_t *rows)
+{
+    more_advance *item = &items[index];
+    more_status status = require_weights(language, &item->error);
+
+    if (status)
+        return status;
+    if (!item->session || item->session->language != language)
+        return more_fail(&item->error, MORE_ERROR_ARGUMENT, "item %d has no session of this model", (int)index);
+    if (is_duplicate(items, count, index))
+        return more_fail(&item->error, MORE_ERROR_ARGUMENT, "item %d: its session stands in this call twice",
+                         (int)index);
+    status = check_segments(language, item, rows, &item->error);
+    if (!status)
+        status = check_outputs(language, item, *rows, &item->error);
+    if (!status)
+        status = nn_cache_reserve(item->session->cache, *rows, &item->error);
+    return status;
+}
+
+/* ---- The forward pass ------------------------------------------------------------------------------------------- */
+
+/* The sequences of all items that may run; their statuses are set. */
+static void gather(const nn_language *language, more_advance *items, int32_t count, nn_sequence *sequences,
+                   nn_batch *batch)
+{
+    for (int32_t i = 0; i < count; i++) {
+        nn_sequence *sequence = &sequences[batch->count];
+        int64_t rows = 0;
+        items[i].status = check_item(language, items, count, i, &rows);
+        if (items[i].status)
+            continue;
+        sequence->session = items[i].session;
+        sequence->cache = items[i].session->cache;
+        sequence->first = batch->rows;
+        sequence->rows = rows;
+        sequence->planned_length = items[i].session->planned_length;
+        sequence->item = &items[i];
+        batch->rows += rows;
+        batch->count++;
+    }
+}
+
+/* Embedding rows and positions of one sequence. */
+static void embed_sequence(const nn_language *language, const nn_sequence *sequence, float *x, int64_t *positions)
+{
+    int64_t length = nn_cache_length(sequence->cache), row = 0;
+
+    for (int32_t i = 0; i < sequence->item->segment_count; i++) {
+        const more_segment *segment = &sequence->item->segments[i];
+        float *rows = x + row * language->width;
+        if (segment->count == 0)
+            continue;
+        if (segment->ids)
+            nn_matrix_rows(language->context, language->embedding, segment->ids, segment->count, rows);
+        else
+            memcpy(rows, more_tensor_data(segment->rows), (size_t)(segment->count * language->width) * sizeof *rows);
+        for (int64_t k = 0; k < segment->count; k++)
+            positions[row + k] = segment->positions ? segment->positions[k] : length + row + k;
+        row += segment->count;
+    }
+    if (language->embedding_scale < 1 || language->embedding_scale > 1)
+        nn_scale(language->context, language->embedding_scale, row * language->width, x);
+}
+
+/* Takes x, positions and the buffers of hidden states from the arena and fills in the inputs. */
+static more_status prepare(const nn_language *language, nn_sequence *sequences, nn_batch *batch, float **x,
+                           more_error *error)
+{
+    int64_t *positions = (void *)nn_arena_f32(batch->arena, batch->rows * 2);
+    bool failed = !positions;
+
+    *x = nn_arena_f32(batch->arena, batch->rows * language->width);
+    failed |= !*x;
+    for (int32_t i = 0; i < batch->count && !failed; i++) {
+        int64_t size = sequences[i].item->hidden_count * sequences[i].rows * language->width;
+        if (size == 0)
+            continue;
+        sequences[i].hidden = nn_arena_f32(batch->arena, size);
+        failed |= !sequences[i].hidden;
+    }
+    if (failed)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for a forward pass over %lld rows: use smaller chunks",
+                         (long long)batch->rows);
+    batch->positions = positions;
+    for (int32_t i = 0; i < batch->count; i++)
+        embed_sequence(language, &sequences[i], *x + sequences[i].first * language->width,
+                       positions + sequences[i].first);
+    return MORE_OK;
+}
+
+more_status nn_batch_state(const nn_batch *batch, int64_t state, const float *x, more_error *error)
+{
+    const nn_language *language = batch->language;
+
+    if (nn_cancelled(language->context))
+        return more_fail(error, MORE_ERROR_CANCELLED, "stopped before layer %lld of %lld", (long long)state + 1,
+                         (long long)language->layers);
+    for (int32_t i = 0; i < batch->count; i++) {
+        const nn_sequence *sequence = &batch->sequences[i];
+        int64_t size = sequence->rows * language->width;
+        for (int32_t k = 0; k < sequence->item->hidden_count; k++) {
+            int64_t layer = sequence->item->hidden_layers[k];
+            if (layer == state || layer + language->layers + 1 == state)
+                memcpy(sequence->hidden + k * size, x + sequence->first * language->width, (size_t)size * sizeof *x);
+        }
+    }
+    return MORE_OK;
+}
+
+void nn_batch_attention(const nn_batch *batch, const float *key, const float *value, const nn_attention_args *arguments)
+{
+    for (int32_t i = 0; i < batch->count; i++) {
+        const nn_sequence *sequence = &batch->sequences[i];
+        nn_attention_args own = *arguments;
+        int64_t offset = sequence->first * arguments->stride;
+        nn_cache_write(sequence->cache, arguments->layer, sequence->rows, key + offset, value + offset,
+                       arguments->stride);
+        own.cache = sequence->cache;
+        own.rows = sequence->rows;
+        own.query += offset;
+        own.y += sequence->first * arguments->heads * batch->language->cache.head_dimension;
+        nn_attention_causal(batch->language->context, &own);
+    }
+}
+
+/* Logits of every asked row of every session in one pass over the head. */
+static more_status give_logits(const nn_language *language, const nn_batch *batch, const float *x, more_error *error)
+{
+    int64_t rows = 0, row = 0, width = language->width, vocabulary = language->vocabulary;
+    float *gathered, *logits;
+
+    for (int32_t i = 0; i < batch->count; i++)
+        rows += batch->sequences[i].item->logit_count;
+    if (rows == 0)
+        return MORE_OK;
+    gathered = nn_arena_f32(batch->arena, rows * width);
+    logits = nn_arena_f32(batch->arena, rows * vocabulary);
+    if (!gathered || !logits)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for logits of %lld rows", (long long)rows);
+    for (int32_t i = 0; i < batch->count; i++) {
+        const nn_sequence *sequence = &batch->sequences[i];
+        for (int64_t k = 0; k < sequence->item->logit_count; k++) {
+            int64_t asked = sequence->item->logit_rows[k];
+            int64_t source = sequence->first + (asked < 0 ? asked + sequence->rows : asked);
+            memcpy(gathered + row++ * width, x + source * width, (size_t)width * sizeof *x);
+        }
+    }
+    language->head(language, gathered, rows, logits);
+    for (int32_t i = 0; i < batch->count; i++) {
+        const more_advance *item = batch->sequences[i].item;
+        if (item->logit_count > 0)
+            memcpy(more_tensor_data(item->logits), logits, (size_t)(item->logit_count * vocabulary) * sizeof *logits);
+        logits += item->logit_count * vocabulary;
+    }
+    return MORE_OK;
+}
+
+static void commit(const nn_language *language, const nn_batch *batch)
+{
+    for (int32_t i = 0; i < batch->count; i++) {
+        const nn_sequence *sequence = &batch->sequences[i];
+        int64_t size = sequence->rows * language->width;
+        for (int32_t k = 0; k < sequence->item->hidden_count && size > 0; k++)
+            memcpy(more_tensor_data(&sequence->item->hidden[k]), sequence->hidden + k * size,
+                   (size_t)size * sizeof(float));
+        nn_cache_commit(sequence->cache, sequence->rows);
+    }
+}
+
+static more_status run(const nn_language *language, nn_sequence *sequences, nn_batch *batch, more_error *error)
+{
+    more_status status;
+    float *x = NULL;
+
+    if (batch->rows == 0)
+        return MORE_OK;
+    batch->arena = nn_arena_begin(language->context);
+    status = batch->arena ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "no memory for a forward pass");
+    if (!status)
+        status = prepare(language, sequences, batch, &x, error);
+    if (!status)
+        status = language->forward(language, batch, x, error);
+    if (!status)
+        status = give_logits(language, batch, x, error);
+    if (!status)
+        commit(language, batch);
+    nn_arena_end(language->context, batch->arena);
+    return status;
+}
+
+more_status nn_sessions_advance(const nn_language *language, more_advance *items, int32_t count)
+{
+    nn_batch batch = {.language = language};
+    nn_sequence *sequences;
+    more_error error = {""};
+    more_status status = MORE_OK;
+
+    if (count <= 0 || !items)
+        return count == 0 ? MORE_OK : MORE_ERROR_ARGUMENT;
+    for (int32_t i = 0; i < count; i++)
+        if (!MORE_HAS(&items[i], more_advance, error))
+            return MORE_ERROR_ARGUMENT;
+    sequences = calloc((size_t)count, sizeof *sequences);
+    if (!sequences) {
+        for (int32_t i = 0; i < count; i++)
+            items[i].status = more_fail(&items[i].error, MORE_ERROR_MEMORY, "no memory for %d sessions", (int)count);
+        return MORE_ERROR_MEMORY;
+    }
+    batch.sequences = sequences;
+    gather(language, items, count, sequences, &batch);
+    status = run(language, sequences, &batch, &error);
+    for (int32_t i = 0; i < batch.count && status; i++) {
+        sequences[i].item->status = status;
+        sequences[i].item->error = error;
+    }
+    free(sequences);
+    for (int32_t i = 0; i < count; i++)
+        if (items[i].status)
+            return items[i].status;
+    return MORE_OK;
+}
+
+more_status nn_sessions_embed(const nn_language *language, const int32_t *ids, int64_t count, more_tensor *rows,
+                              more_error *error)
+{
+    int64_t shape[2] = {count, language->width};
+    more_status status = require_weights(language, error);
+
+    if (!status && (count < 0 || (count > 0 && !ids)))
+        status = more_fail(error, MORE_ERROR_ARGUMENT, "embedding rows of %lld ids without an array", (long long)count);
+    if (!status && count > 0)
+        status = check_ids(language, ids, count, error);
+    if (!status && count > 0)
+        status = nn_require_tensor(rows, "embedding rows", -1, 2, shape, error);
+    if (!status && count > 0)
+        nn_matrix_rows(language->context, language->embedding, ids, count, more_tensor_data(rows));
+    return status;
+}
