@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "assembly/assembly.h"
+
+#include "assembly/data.h"
+#include "weights/checkpoint.h"
+#include "weights/locate.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+char *core_assembly_setting(const core_assembly *assembly, const char *name)
+{
+    const char *dot = strchr(name, '.');
+    char section[32];
+    snprintf(section, sizeof section, "%.*s", (int)(dot - name), name);
+    const core_config_entry *entry = core_config_find(assembly->config, section, dot + 1);
+    if (entry && entry->rank > CORE_FROM_CHECKPOINT && entry->value[0] && strcmp(entry->value, "auto") != 0)
+        return strdup(entry->value);
+    return assembly->layout ? core_layout_setting(assembly->layout, assembly->folder, name) : NULL;
+}
+
+static more_status open_folder(core_assembly *assembly, more_error *error)
+{
+    const char *weights = core_config_string(assembly->config, "llm", "weights");
+    if (!weights || !weights[0])
+        return more_fail(
+            error, MORE_ERROR_ARGUMENT,
+            "[llm] weights is not set: give a model folder in the INI file or with --set llm.weights=PATH");
+    more_status status = core_weights_locate(weights, ".", &assembly->language_path, error);
+    if (status == MORE_OK)
+        status = core_checkpoint_open(assembly->language_path, &assembly->folder, error);
+    char *layouts = core_data_folder("layouts");
+    if (status == MORE_OK && !layouts)
+        status = more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    if (status == MORE_OK)
+        status = core_layout_find(layouts, assembly->folder, &assembly->layout, error);
+    free(layouts);
+    return status;
+}
+
+more_status core_assembly_open_language(core_assembly *assembly, more_error *error)
+{
+    more_checkpoint *part = NULL;
+    const more_host *host = core_host_abi(assembly->host);
+    more_status status = open_folder(assembly, error);
+    if (status == MORE_OK)
+        status = core_layout_part(assembly->layout, assembly->folder, "language", &part, error);
+    if (status == MORE_OK)
+        status = core_backbone_choose(assembly->registry, assembly->config, host, "llm", part, &assembly->language_part,
+                                      error);
+    core_checkpoint_release(part);
+    if (status != MORE_OK)
+        return status;
+    assembly->language_api = assembly->language_part.interface;
+    more_open arguments = core_backbone_open(&assembly->language_part, host, assembly->flags);
+    status = assembly->language_api->open(&arguments, &assembly->language, error);
+    if (status != MORE_OK)
+        return status;
+    assembly->language_info.struct_size = MORE_STRUCT_SIZE(more_language_info, weight_formats);
+    assembly->language_api->describe(assembly->language, &assembly->language_info);
+    int64_t asked = core_config_int64(assembly->config, "llm", "context");
+    assembly->context = assembly->language_info.context;
+    if (asked > assembly->context)
+        return more_fail(error, MORE_ERROR_LIMIT, "[llm] context = %lld: the model in %s holds at most %lld rows",
+                         (long long)asked, assembly->language_path, (long long)assembly->context);
+    if (asked > 0)
+        assembly->context = asked;
+    return MORE_OK;
+}
+
+more_status core_assembly_open(core_config *config, core_host *host, core_registry *registry, core_functions *functions,
+                               more_open_flags flags, core_assembly **result, more_error *error)
+{
+    double start = now_ms();
+    *result = NULL;
+    core_assembly *assembly = calloc(1, sizeof *assembly);
+    if (!assembly)
+        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    assembly->config = config;
+    assembly->host = host;
+    assembly->registry = registry;
+    assembly->functions = functions;
+    assembly->flags = flags;
+    /* The text parts come before the encoder: they fail in milliseconds where that loads for seconds. */
+    more_status status = core_assembly_open_language(assembly, error);
+    if (status == MORE_OK)
+        status = core_assembly_open_text(assembly, error);
+    if (status == MORE_OK)
+        status = core_assembly_open_vision(assembly, error);
+    if (status != MORE_OK) {
+        core_assembly_close(assembly);
+        return status;
+    }
+    assembly->load_ms = now_ms() - start;
+    *result = assembly;
+    return MORE_OK;
+}
+
+void core_assembly_close(core_assembly *assembly)
+{
+    if (!assembly)
+        return;
+    if (assembly->projector_api)
+        assembly->projector_api->close(assembly->projector);
+    if (assembly->vision_api)
+        assembly->vision_api->close(assembly->vision);
+    if (assembly->language_api)
+        assembly->language_api->close(assembly->language);
+    core_pipeline_free(assembly->preprocess);
+    core_calls_free(&assembly->sampler_calls);
+    core_backbone_clear(&assembly->projector_part);
+    core_backbone_clear(&assembly->vision_part);
+    core_backbone_clear(&assembly->language_part);
+    core_template_destroy(assembly->conversation);
+    core_tokenizer_destroy(assembly->tokenizer);
+    core_ids_free(&assembly->stop_ids);
+    core_layout_free(assembly->layout);
+    core_checkpoint_release(assembly->folder);
+    free(assembly->steps);
+    free(assembly->projector_path);
+    free(assembly->vision_path);
+    free(assembly->language_path);
+    free(assembly);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Choosing and binding one backbone: which plugin takes a checkpoint, by name or by asking all of its kind.
+ */
+#ifndef CORE_BACKBONE_H
+#define CORE_BACKBONE_H
+
+#include "config/config.h"
+#include "plugin/loader.h"
+#include <llavamore/backbone.h>
+
+/* One part of an assembly before its interface is opened. Zero-initialise; freed by core_backbone_clear. */
+typedef struct core_backbone {
+    const core_plugin_file *file; /* the plugin chosen */
+    const void *interface;        /* its table */
+    more_checkpoint *checkpoint;  /* the part's view, under the plugin's tensor map */
+    core_options options;         /* the plugin's own keys */
+    more_recognition recognition; /* what the plugin said of the checkpoint */
+    bool chosen_by_user;          /* `plugin =` was given */
+} core_backbone;
+
+/* recognise and tensor_map of the three interfaces, which begin alike. */
+typedef struct core_backbone_interface {
+    size_t struct_size;
+    void (*recognise)(const more_host *host, more_checkpoint *checkpoint, more_recognition *recognition);
+    const more_tensor_map *(*tensor_map)(void);
+} core_backbone_interface;
+
+/* Chooses the plugin of config section `section`: `plugin = ` there, else the one of its kind that recognises `part`
+ * best (equal scores: the first in search order, and a log line names both). Takes over what recognise() says follows
+ * for the section, binds the tensor map and parses the plugin's own keys. `part` is retained by the result. */
+more_status core_backbone_choose(core_registry *registry, core_config *config, const more_host *host,
+                                 const char *section, more_checkpoint *part, core_backbone *backbone,
+                                 more_error *error);
+void core_backbone_clear(core_backbone *backbone);
+/* The arguments of open() on the host's CPU. */
+more_open core_backbone_open(const core_backbone *backbone, const more_host *host, more_open_flags flags);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The resolved assembly as JSON, for --dry-run and --json.
+ */
+#include "assembly/assembly.h"
+#include "weights/checkpoint.h"
+
+static json_t *describe_memory(const more_memory *memory)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "weights", (json_int_t)memory->weight_bytes, "cache",
+                     (json_int_t)memory->cache_bytes, "activations", (json_int_t)memory->activation_bytes, "scratch",
+                     (json_int_t)memory->scratch_bytes);
+}
+
+/* What every part says of itself; the caller adds its own facts. */
+static json_t *describe_part(const core_backbone *part, const char *path)
+{
+    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:I}", "plugin", part->file->id, "version",
+                     part->file->plugin->version, "file", part->file->path, "chosen_by_user", part->chosen_by_user,
+                     "reason", part->recognition.reason, "weights", path, "stored_bytes",
+                     (json_int_t)core_checkpoint_bytes(part->checkpoint));
+}
+
+static json_t *describe_layers(const core_assembly *assembly)
+{
+    json_t *layers = json_array();
+    for (int32_t i = 0; i < assembly->layer_count; i++)
+        json_array_append_new(layers, json_integer(assembly->layers[i]));
+    return layers;
+}
+
+static more_status describe_vision(const core_assembly *assembly, json_t *json, int64_t *image_tokens,
+                                   more_error *error)
+{
+    const more_vision_info *info = &assembly->vision_info;
+    more_vision_plan plan = {.struct_size = MORE_STRUCT_SIZE(more_vision_plan, tokens)};
+    more_memory vision = {0}, projector = {0};
+    more_status status = assembly->vision_api->plan(assembly->vision, info->image_size, info->image_size, &plan, error);
+    if (status == MORE_OK)
+        status = assembly->vision_api->estimate(assembly->vision, 1, &vision, error);
+    if (status != MORE_OK)
+        return status;
+    int64_t prefix = assembly->select == MORE_SELECT_PATCH ? 0 : plan.prefix_tokens;
+    more_grid grid = {plan.grid_width, plan.grid_height, prefix};
+    int64_t features = grid.grid_width * grid.grid_height + prefix, width = info->feature_width * assembly->layer_count;
+    status = assembly->projector_api->plan(assembly->projector, &grid, image_tokens, error);
+    if (status == MORE_OK)
+        status = assembly->projector_api->estimate(assembly->projector, features, &projector, error);
+    if (status != MORE_OK)
+        return status;
+    json_t *part = describe_part(&assembly->vision_part, assembly->vision_path);
+    json_object_update_new(part, json_pack("{s:I, s:I, s:I, s:I, s:[I,I,I], s:[I,I], s:o, s:s, s:o}", "blocks",
+                                           (json_int_t)info->layers, "feature_width", (json_int_t)info->feature_width,
+                                           "patch_size", (json_int_t)info->patch_size, "image_size",
+                                           (json_int_t)info->image_size, "pixels", (json_int_t)3,
+                                           (json_int_t)plan.pixel_height, (json_int_t)plan.pixel_width, "features",
+                                           (json_int_t)features, (json_int_t)width, "layers", describe_layers(assembly),
+                                           "select", assembly->select == MORE_SELECT_PATCH ? "patch" : "cls_patch",
+                                           "memory", describe_memory(&vision)));
+    json_object_set_new(json, "vision", part);
+    json_object_set_new(json, "preprocess", json_pack("{s:s}", "steps", assembly->steps));
+    part = describe_part(&assembly->projector_part, assembly->projector_path);
+    json_object_update_new(part,
+                           json_pack("{s:[I,I], s:[I,I], s:o}", "input", (json_int_t)features, (json_int_t)width,
+                                     "output", (json_int_t)*image_tokens, (json_int_t)assembly->language_info.width,
+                                     "memory", describe_memory(&projector)));
+    json_object_set_new(json, "projector", part);
+    return MORE_OK;
+}
+
+static more_status describe_language(const core_assembly *assembly, json_t *json, more_error *error)
+{
+    const more_language_info *info = &assembly->language_info;
+    more_memory memory = {0};
+    json_t *stops = json_array();
+    more_status status = assembly->language_api->estimate(assembly->language, 1, assembly->context, &memory, error);
+    for (size_t i = 0; i < assembly->stop_ids.count; i++)
+        json_array_append_new(stops, json_integer(assembly->stop_ids.data[i]));
+    json_t *part = describe_part(&assembly->language_part, assembly->language_path);
+    json_object_update_new(part, json_pack("{s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "blocks", (json_int_t)info->layers,
+                                           "width", (json_int_t)info->width, "vocabulary", (json_int_t)info->vocabulary,
+                                           "context", (json_int_t)assembly->context, "template",
+                                           core_template_name(assembly->conversation), "stop_ids", stops, "memory",
+                                           describe_memory(&memory)));
+    json_object_set_new(json, "llm", part);
+    return status;
+}
+
+static json_t *describe_generation(const core_assembly *assembly)
+{
+    const core_config *config = assembly->config;
+    const core_config_entry *sampler = core_config_find(config, "generate", "sampler");
+    return json_pack(
+        "{s:I, s:f, s:I, s:f, s:f, s:f, s:I, s:s}", "max_new_tokens",
+        (json_int_t)core_config_int64(config, "generate", "max_new_tokens"), "temperature",
+        core_config_double(config, "generate", "temperature"), "top_k",
+        (json_int_t)core_config_int64(config, "generate", "top_k"), "top_p",
+        core_config_double(config, "generate", "top_p"), "min_p", core_config_double(config, "generate", "min_p"),
+        "repetition_penalty", core_config_double(config, "generate", "repetition_penalty"), "seed",
+        (json_int_t)core_config_int64(config, "generate", "seed"), "sampler", sampler ? sampler->value : "");
+}
+
+more_status core_assembly_describe(const core_assembly *assembly, json_t **json, more_error *error)
+{
+    const more_host *host = core_host_abi(assembly->host);
+    const more_threads_service *threads = host->get_service(host, MORE_THREADS_SERVICE);
+    int64_t image_tokens = 0;
+    more_status status = MORE_OK;
+    *json = json_object();
+    if (assembly->vision)
+        status = describe_vision(assembly, *json, &image_tokens, error);
+    if (status == MORE_OK)
+        status = describe_language(assembly, *json, error);
+    json_object_set_new(*json, "generate", describe_generation(assembly));
+    json_object_set_new(*json, "runtime",
+                        json_pack("{s:i, s:s}", "threads", (int)threads->count(host), "device", "cpu"));
+    json_object_set_new(*json, "image_tokens", json_integer(image_tokens));
+    if (status != MORE_OK) {
+        json_decref(*json);
+        *json = NULL;
+    }
+    return status;
+}

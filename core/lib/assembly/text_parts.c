@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The text parts of an assembly: tokenizer, conversation template, stop ids and the sampler's stages.
+ */
+#include "assembly/assembly.h"
+#include "assembly/data.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "weights/checkpoint.h"
+#include "weights/locate.h"
+#include <stdlib.h>
+#include <string.h>
+
+static more_status open_tokenizer(core_assembly *assembly, more_error *error)
+{
+    const char *path = core_config_string(assembly->config, "llm", "tokenizer");
+    char *located = NULL;
+    more_status status = MORE_OK;
+    if (path && path[0])
+        status = core_weights_locate(path, ".", &located, error);
+    if (status == MORE_OK)
+        status = core_tokenizer_load(located ? located : core_checkpoint_folder(assembly->folder), &assembly->tokenizer,
+                                     error);
+    free(located);
+    if (status != MORE_OK)
+        return status;
+    if (core_tokenizer_size(assembly->tokenizer) > assembly->language_info.vocabulary)
+        core_log(core_host_abi(assembly->host), MORE_LOG_WARNING, "tokenizer",
+                 "it has %d tokens, the language model %lld rows: a prompt that uses the others will be refused",
+                 core_tokenizer_size(assembly->tokenizer), (long long)assembly->language_info.vocabulary);
+    return MORE_OK;
+}
+
+static more_status open_template(core_assembly *assembly, more_error *error)
+{
+    const char *source = core_config_string(assembly->config, "llm", "template");
+    if (!source || !source[0] || !strcmp(source, "auto"))
+        source = assembly->language_info.template_text;
+    if (!source)
+        source = assembly->language_info.template_name;
+    if (!source)
+        return more_fail(error, MORE_ERROR_NOT_FOUND,
+                         "%s: the checkpoint does not say which conversation template it was trained with; set [llm] "
+                         "template",
+                         assembly->language_path);
+    char *folder = core_data_folder("templates");
+    if (!folder)
+        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    more_status status = core_template_load(source, folder, &assembly->conversation, error);
+    free(folder);
+    return status;
+}
+
+/* eos_token_id of generation_config.json, a number or a list; that file is optional. */
+static more_status add_generation_stops(core_assembly *assembly, more_error *error)
+{
+    json_t *json = NULL;
+    char *path = core_path_join(core_checkpoint_folder(assembly->folder), "generation_config.json");
+    if (!path)
+        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    more_status status = core_file_exists(path) ? core_json_load(path, &json, error) : MORE_OK;
+    free(path);
+    json_t *ids = json ? core_json_at(json, "eos_token_id") : NULL;
+    if (json_is_integer(ids))
+        core_ids_push(&assembly->stop_ids, (int32_t)json_integer_value(ids));
+    for (size_t i = 0; i < json_array_size(ids); i++)
+        core_ids_push(&assembly->stop_ids, (int32_t)json_integer_value(json_array_get(ids, i)));
+    json_decref(json);
+    return status;
+}
+
+static more_status collect_stops(core_assembly *assembly, more_error *error)
+{
+    more_status status =
+        core_template_stop_ids(assembly->conversation, assembly->tokenizer, &assembly->stop_ids, error);
+    if (status == MORE_OK)
+        status = add_generation_stops(assembly, error);
+    core_ids_append(&assembly->stop_ids, assembly->language_info.stop_ids, (size_t)assembly->language_info.stop_count);
+    if (status == MORE_OK && assembly->stop_ids.failed)
+        status = more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    return status;
+}
+
+more_status core_assembly_open_text(core_assembly *assembly, more_error *error)
+{
+    more_status status = open_tokenizer(assembly, error);
+    if (status == MORE_OK)
+        status = open_template(assembly, error);
+    if (status == MORE_OK)
+        status = collect_stops(assembly, error);
+    const core_config_entry *stages = core_config_find(assembly->config, "generate", "sampler");
+    if (status == MORE_OK && stages)
+        status = core_calls_parse(assembly->functions, MORE_STAGE_SAMPLER, stages->value, stages->where,
+                                  &assembly->sampler_calls, error);
+    return status;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/keys.h"
+
+#include <string.h>
+
+static const more_option vision_keys[] = {
+    {"plugin", MORE_STRING, "auto", 0, 0, NULL, "Id of the vision plugin; auto = the one that knows the weights best."},
+    {"weights", MORE_STRING, "", 0, 0, NULL,
+     "Checkpoint of the vision encoder: a folder, a file, or org/name in the Hugging Face cache; empty = the one "
+     "inside "
+     "the language model's checkpoint."},
+    {"layer", MORE_STRING, "auto", 0, 0, NULL,
+     "Hidden states that go to the projector, apart by commas; 0 = the embeddings, -1 = the last block's output, -2 = "
+     "the one before it; auto = the checkpoint's choice, else -2."},
+    {"select", MORE_STRING, "auto", 0, 0, "auto|patch|cls_patch",
+     "Rows that go to the projector: patch = those of patches, cls_patch = class and register tokens too; auto = the "
+     "checkpoint's choice, else patch."},
+};
+
+static const more_option preprocess_keys[] = {
+    {"steps", MORE_STRING, "", 0, 0, NULL,
+     "Calls that make pixels of an image, apart by commas; empty = what the vision checkpoint's "
+     "preprocessor_config.json says, else what the vision plugin says."},
+    {"pad", MORE_STRING, "auto", 0, 0, "auto|none|square",
+     "Padding before the steps: square = to a square, filled with the mean colour; auto = the language model's "
+     "image_aspect_ratio, else none."},
+    /* Pillow warns of a decompression bomb from here on: 1/4 GiB of RGB */
+    {"max_pixels", MORE_INT64, "89478485", 1, 4294967296.0, NULL,
+     "Largest image in pixels, width times height, that is decoded; the default is Pillow's warning limit."},
+    {"exif", MORE_BOOL, "false", 0, 0, NULL, "Turn the image as its EXIF orientation says."},
+};
+
+static const more_option projector_keys[] = {
+    {"plugin", MORE_STRING, "auto", 0, 0, NULL,
+     "Id of the projector plugin; auto = the one that knows the weights best."},
+    {"weights", MORE_STRING, "", 0, 0, NULL,
+     "Checkpoint of the projector: a folder, a file, or org/name in the Hugging Face cache; empty = the one inside the "
+     "language model's checkpoint."},
+};
+
+static const more_option llm_keys[] = {
+    {"plugin", MORE_STRING, "auto", 0, 0, NULL,
+     "Id of the language model's plugin; auto = the one that knows the weights best."},
+    {"weights", MORE_STRING, "", 0, 0, NULL,
+     "Checkpoint of the language model: a folder, a file, or org/name in the Hugging Face cache."},
+    {"tokenizer", MORE_STRING, "", 0, 0, NULL,
+     "Folder of tokenizer.json, or the file itself; empty = the language model's folder."},
+    {"template", MORE_STRING, "auto", 0, 0, NULL,
+     "Conversation template: a name from the template folder or an INI file; auto = what follows from the checkpoint."},
+    {"system", MORE_STRING, "", 0, 0, NULL, "System text in place of the template's own; given but empty = none."},
+    {"context", MORE_INT64, "0", 0, 1073741824.0, NULL,
+     "Most rows (tokens of text and image) of a conversation; 0 = what the model was trained for."},
+};
+
+static const more_option generate_keys[] = {
+    {"max_new_tokens", MORE_INT64, "128", 1, 1073741824.0, NULL, "Most tokens of an answer."},
+    {"temperature", MORE_DOUBLE, "0", 0, 1000, NULL,
+     "Divides the logits before drawing; 0 = no drawing: the most likely token (greedy)."},
+    {"top_k", MORE_INT64, "0", 0, 2147483647.0, NULL, "Draw from the k most likely tokens only; 0 = from all."},
+    {"top_p", MORE_DOUBLE, "1", 0, 1, NULL,
+     "Draw from the smallest set of tokens whose probabilities sum to this; 1 = from all."},
+    {"min_p", MORE_DOUBLE, "0", 0, 1, NULL,
+     "Drop tokens less probable than this times the most probable one; 0 = none."},
+    {"repetition_penalty", MORE_DOUBLE, "1", 0.01, 100, NULL,
+     "Divides positive and multiplies negative logits of tokens that were there before; 1 = off."},
+    {"seed", MORE_INT64, "0", 0, 0, NULL, "Seed of the random numbers: the same seed draws the same answer."},
+    {"sampler", MORE_STRING, "", 0, 0, NULL,
+     "Calls of sampler stages, apart by commas, in place of those made from the keys above; empty = those."},
+    {"ignore_stop", MORE_BOOL, "false", 0, 0, NULL,
+     "Go on past stop tokens until max_new_tokens: for benchmarks and comparisons with other implementations."},
+    {"stop", MORE_STRING, "", 0, 0, NULL,
+     "Text that ends the answer when it appears, and is left out; in double quotes \\n is a newline; empty = none."},
+};
+
+static const more_option runtime_keys[] = {
+    {"threads", MORE_INT64, "0", 0, 1024, NULL, "Worker threads; 0 = one for each core that the process may use."},
+    {"plugin_path", MORE_STRING, "", 0, 0, NULL,
+     "Folders and files, apart by colons, that are searched for plugins first."},
+    {"device", MORE_STRING, "auto", 0, 0, "auto|cpu", "Where the models run; auto = the best there is."},
+    {"log", MORE_STRING, "warning", 0, 0, "error|warning|info|debug", "Least important messages that are shown."},
+    {"batch", MORE_INT64, "512", 1, 1048576, NULL,
+     "Rows of the prompt that the language model takes at one time: more is faster and needs more memory."},
+};
+
+#define KEYS(table) table, (int32_t)(sizeof table / sizeof *table)
+
+static const core_section sections[] = {
+    {"vision", "The vision encoder: pixels in, features out.", MORE_KIND_VISION, KEYS(vision_keys)},
+    {"preprocess", "From an image file to the pixels that the encoder takes.", NULL, KEYS(preprocess_keys)},
+    {"projector", "From features to rows of the language model's width.", MORE_KIND_PROJECTOR, KEYS(projector_keys)},
+    {"llm", "The language model, its tokenizer and its conversation template.", MORE_KIND_LANGUAGE, KEYS(llm_keys)},
+    {"generate", "How the answer is drawn and when it ends.", NULL, KEYS(generate_keys)},
+    {"runtime", "Threads, plugins, devices and messages.", NULL, KEYS(runtime_keys)},
+};
+
+#define SECTIONS (sizeof sections / sizeof *sections)
+
+static const struct {
+    const char *section, *key;
+    core_path_kind kind;
+} paths[] = {
+    {"vision", "weights", CORE_PATH_WEIGHTS}, {"projector", "weights", CORE_PATH_WEIGHTS},
+    {"llm", "weights", CORE_PATH_WEIGHTS},    {"llm", "tokenizer", CORE_PATH_FILE},
+    {"llm", "template", CORE_PATH_NAMED},     {"runtime", "plugin_path", CORE_PATH_LIST},
+};
+
+const core_section *core_section_at(size_t index)
+{
+    return index < SECTIONS ? &sections[index] : NULL;
+}
+
+const core_section *core_section_find(const char *name)
+{
+    for (size_t i = 0; i < SECTIONS; i++)
+        if (!strcmp(sections[i].name, name))
+            return &sections[i];
+    return NULL;
+}
+
+const core_section *core_section_of_kind(const char *kind)
+{
+    for (size_t i = 0; i < SECTIONS; i++)
+        if (sections[i].plugin_kind && !strcmp(sections[i].plugin_kind, kind))
+            return &sections[i];
+    return NULL;
+}
+
+core_path_kind core_key_path(const char *section, const char *key)
+{
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (!strcmp(paths[i].section, section) && !strcmp(paths[i].key, key))
+            return paths[i].kind;
+    return CORE_PATH_NONE;
+}

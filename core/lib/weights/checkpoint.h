@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Checkpoints: what a plugin sees as `more_checkpoint`. One is opened from a folder (config.json and model.safetensors,
+ * or model.safetensors.index.json with its shards) or from one .safetensors file; views of it (a part's prefix taken
+ * off, a plugin's tensor map put on) share its files by reference count. Everything is constant after opening, so all
+ * functions are [any-thread]; of one object's last release and another use of it, the caller keeps the order.
+ */
+#ifndef CORE_WEIGHTS_CHECKPOINT_H
+#define CORE_WEIGHTS_CHECKPOINT_H
+
+#include <jansson.h>
+#include <llavamore/backbone.h>
+
+/* Opens a folder, a .safetensors file (a config.json beside it is read), or "synthetic:FOLDER?seed=N": a folder of
+ * config.json and shapes.json ({name: [dtype, [dimensions]]}) without weights, whose tensors are random numbers of that
+ * seed (see synthetic.h). Errors: MORE_ERROR_NOT_FOUND (says which names were looked for), _CORRUPT, _UNSUPPORTED, _IO.
+ * *checkpoint has one reference. */
+more_status core_checkpoint_open(const char *path, more_checkpoint **checkpoint, more_error *error);
+/* Opens only the metadata of a folder: as above, but a folder without weights has no tensors instead of being refused
+ * (an LLM's folder whose tokenizer alone is wanted; a dry run on a config). */
+more_status core_checkpoint_open_metadata(const char *path, more_checkpoint **checkpoint, more_error *error);
+void core_checkpoint_retain(more_checkpoint *checkpoint);
+/* Drops one reference; NULL is allowed. */
+void core_checkpoint_release(more_checkpoint *checkpoint);
+
+/* What a view shows of its parent. Zero-initialise; every pointer may be NULL. All is copied but the map, which is a
+ * plugin's constant data. */
+typedef struct core_view {
+    const char *const *prefixes; /* alternatives, the first that any tensor begins with is taken off; NULL or "" = keep
+                                    the names and all tensors */
+    int32_t prefix_count;
+    const char *const *excludes; /* tensors whose name in the parent begins with one of these are left out */
+    int32_t exclude_count;
+    const char *config_root;     /* dotted key of the object in config.json that becomes the metadata; where it is
+                                    absent the view has no metadata at all (another part's numbers would mislead) */
+    const more_tensor_map *map;  /* tensors answer to canonical names, and to nothing else */
+} core_view;
+
+/* A new object with one reference that keeps its parent's files alive. MORE_ERROR_NOT_FOUND when no tensor begins with
+ * any of the prefixes, which the message lists. The parent may be a view itself, but not a mapped one. */
+more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view, more_checkpoint **checkpoint,
+                                 more_error *error);
+
+/* The service that the host hands to plugins. */
+const more_weights_service *core_weights_service(void);
+
+/* config.json as a whole (the view's root of it), borrowed; NULL when there is none. Read only. */
+json_t *core_checkpoint_config(const more_checkpoint *checkpoint);
+/* The folder that it lies in (the file's folder for a single file). Lives as long as the checkpoint. */
+const char *core_checkpoint_folder(const more_checkpoint *checkpoint);
+/* Bytes of all tensors of the view, as stored. */
+int64_t core_checkpoint_bytes(const more_checkpoint *checkpoint);
+
+#endif

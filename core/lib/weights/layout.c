@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "weights/layout.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "weights/checkpoint.h"
+#include <dirent.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_ALTERNATIVES 16 /* words of one value, like prefixes */
+#define FILE_LIMIT ((size_t)1 << 20)
+
+typedef struct entry {
+    char *section, *key, *value;
+} entry;
+
+struct core_layout {
+    char *path, *name;
+    long score;
+    entry *entries; /* in the file's order */
+    size_t count;
+    bool failed; /* out of memory while reading */
+};
+
+/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+
+static int take_entry(void *user, const char *section, const char *key, const char *value)
+{
+    core_layout *layout = user;
+    entry *grown = realloc(layout->entries, (layout->count + 1) * sizeof *grown);
+    if (!grown) {
+        layout->failed = true;
+        return 0;
+    }
+    layout->entries = grown;
+    entry *here = &grown[layout->count++];
+    *here = (entry){strdup(section), strdup(key), strdup(value)};
+    if (!here->section || !here->key || !here->value)
+        layout->failed = true;
+    return !layout->failed;
+}
+
+/* The first value of a key; NULL when absent. */
+static const char *value_of(const core_layout *layout, const char *section, const char *key)
+{
+    for (size_t i = 0; i < layout->count; i++)
+        if (!strcmp(layout->entries[i].section, section) && !strcmp(layout->entries[i].key, key))
+            return layout->entries[i].value;
+    return NULL;
+}
+
+static bool is_match_section(const char *section)
+{
+    return !strncmp(section, "match", 5) && (!section[5] || section[5] == '.');
+}
+
+static bool is_part(const char *section)
+{
+    return !strcmp(section, "vision") || !strcmp(section, "projector") || !strcmp(section, "language");
+}
+
+static bool is_known(const entry *here)
+{
+    if (!strcmp(here->section, "layout"))
+        return !strcmp(here->key, "name") || !strcmp(here->key, "description") || !strcmp(here->key, "score");
+    if (is_part(here->section))
+        return !strcmp(here->key, "prefix") || !strcmp(here->key, "exclude") || !strcmp(here->key, "config");
+    return is_match_section(here->section) || !strcmp(here->section, "settings");
+}
+
+static more_status check(core_layout *layout, more_error *error)
+{
+    const char *score = value_of(layout, "layout", "score"), *name = value_of(layout, "layout", "name");
+    char *end = NULL;
+    for (size_t i = 0; i < layout->count; i++)
+        if (!is_known(&layout->entries[i]))
+            return more_fail(error, MORE_ERROR_CORRUPT, "%s: [%s] %s is not a key of a layout", layout->path,
+                             layout->entries[i].section, layout->entries[i].key);
+    if (!name || !*name)
+        return more_fail(error, MORE_ERROR_CORRUPT, "%s: [layout] name is missing", layout->path);
+    layout->score = score ? strtol(score, &end, 10) : 0;
+    if (!end || end == score || *end || layout->score < 1 || layout->score > 100)
+        return more_fail(error, MORE_ERROR_CORRUPT, "%s: [layout] score must be a number from 1 to 100, not '%s'",
+                         layout->path, score ? score : "");
+    layout->name = strdup(name);
+    return layout->name ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path);
+}
+
+more_status core_layout_read(const char *path, core_layout **layout, more_error *error)
+{
+    core_buffer text = {0};
+    *layout = NULL;
+    more_status status = core_file_read(path, FILE_LIMIT, &text, error);
+    core_layout *read = status == MORE_OK ? calloc(1, sizeof *read) : NULL;
+    if (read)
+        read->path = strdup(path);
+    if (status == MORE_OK && (!read || !read->path))
+        status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
+    if (status == MORE_OK) {
+        int line = ini_parse_string(text.data, take_entry, read);
+        if (read->failed || line < 0)
+            status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
+        else if (line > 0)
+            status = more_fail(error, MORE_ERROR_CORRUPT, "%s:%d: is neither [section] nor key = value", path, line);
+        else
+            status = check(read, error);
+    }
+    core_buffer_free(&text);
+    if (status == MORE_OK)
+        *layout = read;
+    else
+        core_layout_free(read);
+    return status;
+}
+
+void core_layout_free(core_layout *layout)
+{
+    if (!layout)
+        return;
+    for (size_t i = 0; i < layout->count; i++) {
+        free(layout->entries[i].section);
+        free(layout->entries[i].key);
+        free(layout->entries[i].value);
+    }
+    free(layout->entries);
+    free(layout->name);
+    free(layout->path);
+    free(layout);
+}
+
+const char *core_layout_name(const core_layout *layout)
+{
+    return layout->name;
+}
+
+/* ---- Values of the config as text ------------------------------------------------------------------------------- */
+
+/* A scalar as it would stand in an INI file, arrays of scalars joined by ", "; false for anything else. */
+static bool write_value(core_buffer *buffer, json_t *value)
+{
+    if (json_is_string(value))
+        core_buffer_text(buffer, json_string_value(value));
+    else if (json_is_integer(value))
+        core_buffer_format(buffer, "%lld", (long long)json_integer_value(value));
+    else if (json_is_boolean(value))
+        core_buffer_text(buffer, json_is_true(value) ? "true" : "false");
+    else if (json_is_real(value)) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY); /* with a point in every locale */
+        core_buffer_text(buffer, text ? text : "");
+        free(text);
+    } else if (json_is_array(value)) {
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            if (i)
+                core_buffer_text(buffer, ", ");
+            if (json_is_array(json_array_get(value, i)) || !write_value(buffer, json_array_get(value, i)))
+                return false;
+        }
+    } else {
+        return false;
+    }
+    return !buffer->failed;
+}
+
+static char *config_text(more_checkpoint *checkpoint, const char *key)
+{
+    core_buffer text = {0};
+    json_t *value = core_json_at(core_checkpoint_config(checkpoint), key);
+    if (value && write_value(&text, value))
+        return core_buffer_take(&text);
+    core_buffer_free(&text);
+    return NULL;
+}
+
+/* ---- Matching --------------------------------------------------------------------------------------------------- */
+
+/* Splits "a|b|c" in a copy that the caller frees; blanks around words stay. */
+static char *split(const char *text, const char **words, int32_t *count)
+{
+    char *copy = strdup(text);
+    *count = 0;
+    for (char *word = copy; word && *count < MAX_ALTERNATIVES;) {
+        char *bar = strchr(word, '|');
+        words[(*count)++] = word;
+        if (bar)
+            *bar++ = '\0';
+        word = bar;
+    }
+    return copy;
+}
+
+static bool has_tensor(more_checkpoint *checkpoint, const char *const *prefixes, int32_t count)
+{
+    const more_weights_service *weights = core_weights_service();
+    for (int64_t i = 0; i < weights->count(checkpoint); i++)
+        for (int32_t k = 0; k < count; k++)
+            if (!strncmp(weights->name_at(checkpoint, i), prefixes[k], strlen(prefixes[k])))
+                return true;
+    return false;
+}
+
+static bool condition_holds(more_checkpoint *checkpoint, const entry *condition)
+{
+    const char *words[MAX_ALTERNATIVES];
+    int32_t count;
+    json_t *value = core_json_at(core_checkpoint_config(checkpoint), condition->key);
+    if (!strcmp(condition->value, "-"))
+        return !value;
+    if (!strcmp(condition->value, "*"))
+        return value != NULL;
+    char *copy = split(condition->value, words, &count), *text = config_text(checkpoint, condition->key);
+    bool holds = false;
+    if (!strcmp(condition->key, "@tensors"))
+        holds = has_tensor(checkpoint, words, count);
+    else
+        for (int32_t i = 0; i < count && text; i++)
+            holds |= !strcmp(words[i], text);
+    free(text);
+    free(copy);
+    return holds;
+}
+
+bool core_layout_matches(const core_layout *layout, more_checkpoint *checkpoint)
+{
+    for (size_t i = 0; i < layout->count; i++) {
+        const char *section = layout->entries[i].section;
+        bool first = is_match_section(section), all = true;
+        for (size_t k = 0; k < i && first; k++)
+            first = strcmp(layout->entries[k].section, section) != 0;
+        for (size_t k = i; k < layout->count && first && all; k++)
+            if (!strcmp(layout->entries[k].section, section))
+                all = condition_holds(checkpoint, &layout->entries[k]);
+        if (first && all)
+            return true;
+    }
+    return false;
+}
+
+/* ---- Finding ---------------------------------------------------------------------------------------------------- */
+
+static int is_layout_file(const struct dirent *item)
+{
+    size_t length = strlen(item->d_name);
+    return item->d_name[0] != '.' && length > 4 && !strcmp(item->d_name + length - 4, ".ini");
+}
+
+/* Keeps the candidate where it matches with a higher score; frees the loser. */
+static void keep_better(core_layout **best, core_layout *candidate, more_checkpoint *checkpoint)
+{
+    if (core_layout_matches(candidate, checkpoint) && (!*best || candidate->score > (*best)->score)) {
+        core_layout *loser = *best;
+        *best = candidate;
+        candidate = loser;
+    }
+    core_layout_free(candidate);
+}
+
+more_status core_layout_find(const char *folder, more_checkpoint *checkpoint, core_layout **layout, more_error *error)
+{
+    struct dirent **items = NULL;
+    core_buffer tried = {0};
+    more_status status = MORE_OK;
+    *layout = NULL;
+    int count = scandir(folder, &items, is_layout_file, alphasort);
+    if (count < 0)
+        return more_fail(error, errno == ENOENT ? MORE_ERROR_NOT_FOUND : MORE_ERROR_IO,
+                         "%s: cannot read the folder of layouts: %s", folder, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        core_layout *candidate = NULL;
+        char *path = core_path_join(folder, items[i]->d_name);
+        if (status == MORE_OK)
+            status = path ? core_layout_read(path, &candidate, error)
+                          : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", folder);
+        if (candidate) {
+            core_buffer_format(&tried, "%s%s", tried.size ? ", " : "", candidate->name);
+            keep_better(layout, candidate, checkpoint);
+        }
+        free(path);
+        free(items[i]);
+    }
+    free(items);
+    if (status == MORE_OK && !*layout) {
+        char *type = config_text(checkpoint, "model_type");
+        status = more_fail(error, MORE_ERROR_NOT_FOUND,
+                           "%s: no layout fits (model_type %.60s); tried %.400s; add one to %s",
+                           core_weights_service()->path(checkpoint), type ? type : "missing",
+                           tried.data ? tried.data : "none", folder);
+        free(type);
+    } else if (status != MORE_OK) {
+        core_layout_free(*layout);
+        *layout = NULL;
+    }
+    core_buffer_free(&tried);
+    return status;
+}
+
+/* ---- Parts and settings ----------------------------------------------------------------------------------------- */
+
+bool core_layout_has_part(const core_layout *layout, const char *part)
+{
+    return is_part(part) && value_of(layout, part, "prefix") != NULL;
+}
+
+more_status core_layout_part(const core_layout *layout, more_checkpoint *checkpoint, const char *part,
+                             more_checkpoint **view, more_error *error)
+{
+    const char *prefixes[MAX_ALTERNATIVES], *excludes[MAX_ALTERNATIVES];
+    core_view wanted = {.prefixes = prefixes, .excludes = excludes};
+    const char *exclude = value_of(layout, part, "exclude");
+    *view = NULL;
+    if (!core_layout_has_part(layout, part))
+        return more_fail(error, MORE_ERROR_NOT_FOUND, "%s: layout %s has no %s part",
+                         core_weights_service()->path(checkpoint), layout->name, part);
+    char *prefix_copy = split(value_of(layout, part, "prefix"), prefixes, &wanted.prefix_count);
+    char *exclude_copy = exclude ? split(exclude, excludes, &wanted.exclude_count) : NULL;
+    wanted.config_root = value_of(layout, part, "config");
+    more_status status = prefix_copy && (exclude_copy || !exclude)
+                             ? core_checkpoint_view(checkpoint, &wanted, view, error)
+                             : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path);
+    free(prefix_copy);
+    free(exclude_copy);
+    return status;
+}
+
+/* Applies "a=b c=d *=e" to a config's value, in place of it; NULL when no word fits. Takes ownership of `value`. */
+static char *translate(const char *table, char *value)
+{
+    while (value && *table) {
+        table += strspn(table, " \t");
+        size_t length = strcspn(table, " \t"), equals = strcspn(table, "=");
+        if (equals < length && ((equals == 1 && *table == '*') ||
+                                (strlen(value) == equals && !strncmp(table, value, equals)))) {
+            char *result = strndup(table + equals + 1, length - equals - 1);
+            free(value);
+            return result;
+        }
+        table += length;
+    }
+    free(value);
+    return NULL;
+}
+
+char *core_layout_setting(const core_layout *layout, more_checkpoint *checkpoint, const char *key)
+{
+    for (size_t i = 0; i < layout->count; i++) {
+        const entry *here = &layout->entries[i];
+        if (strcmp(here->section, "settings") || strcmp(here->key, key))
+            continue;
+        if (strncmp(here->value, "config:", 7))
+            return strdup(here->value);
+        const char *name = here->value + 7;
+        size_t length = strcspn(name, " \t"), rest = strspn(name + length, " \t");
+        char *config_key = strndup(name, length);
+        char *value = config_key ? config_text(checkpoint, config_key) : NULL;
+        free(config_key);
+        if (name[length + rest])
+            value = translate(name + length, value);
+        if (value)
+            return value;
+    }
+    return NULL;
+}

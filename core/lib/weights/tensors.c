@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tensors of a checkpoint by name: canonical names through the plugin's map, shapes, and rows in the wanted format.
+ */
+#include "weights/convert.h"
+#include "weights/synthetic.h"
+#include "weights/view.h"
+
+#include "base/buffer.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define DROP_BYTES ((size_t)128 << 10) /* reads from here on are loading, not looking up: their pages are dropped */
+
+typedef struct tensor {
+    const core_tensor_entry *entry;
+    bool transposed; /* the file holds the transpose of what the plugin asks for */
+} tensor;
+
+/* Matches a name against a pattern in which every '*' is one and the same number, whose digits are given back. */
+static bool match(const char *pattern, const char *name, const char **digits, size_t *length)
+{
+    *digits = NULL;
+    *length = 0;
+    while (*pattern) {
+        if (*pattern != '*') {
+            if (*pattern++ != *name++)
+                return false;
+            continue;
+        }
+        size_t here = strspn(name, "0123456789");
+        if (!here || (*digits && (here != *length || strncmp(*digits, name, here))))
+            return false;
+        *digits = name;
+        *length = here;
+        name += here;
+        pattern++;
+    }
+    return !*name;
+}
+
+static void fill_in(core_buffer *buffer, const char *pattern, const char *digits, size_t length)
+{
+    for (; *pattern; pattern++) {
+        if (*pattern == '*' && digits)
+            core_buffer_append(buffer, digits, length);
+        else
+            core_buffer_append(buffer, pattern, 1);
+    }
+}
+
+static int name_against(const void *key, const void *member)
+{
+    return strcmp(key, (*(const core_named *const *)member)->name);
+}
+
+static const core_tensor_entry *find_plain(const more_checkpoint *checkpoint, const char *name)
+{
+    core_named *const *found =
+        bsearch(name, checkpoint->sorted, (size_t)checkpoint->count, sizeof(core_named *), name_against);
+    return found ? (*found)->entry : NULL;
+}
+
+/* Tries the rows of the map whose canonical name fits, in their order; lists the names tried. */
+static more_status find_mapped(const more_checkpoint *checkpoint, const char *name, tensor *found, core_buffer *tried,
+                               more_error *error)
+{
+    const char *path = checkpoint->source->path;
+    core_buffer stored = {0};
+    more_status status = MORE_OK;
+    for (int32_t i = 0; i < checkpoint->map->count && !found->entry && status == MORE_OK; i++) {
+        const more_tensor_name *row = &checkpoint->map->names[i];
+        const char *digits;
+        size_t length;
+        if (!row->huggingface || !match(row->canonical, name, &digits, &length))
+            continue;
+        core_buffer_clear(&stored);
+        fill_in(&stored, row->huggingface, digits, length);
+        core_buffer_format(tried, "%s'%s'", tried->size ? ", " : "", stored.data ? stored.data : "");
+        if (stored.failed || tried->failed) {
+            status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
+        } else {
+            found->entry = find_plain(checkpoint, stored.data ? stored.data : "");
+            found->transposed = row->transform == MORE_TRANSFORM_TRANSPOSED;
+        }
+    }
+    core_buffer_free(&stored);
+    return status;
+}
+
+static more_status find(const more_checkpoint *checkpoint, const char *name, tensor *found, more_error *error)
+{
+    const char *path = checkpoint->source->path;
+    core_buffer tried = {0};
+    more_status status = MORE_OK;
+    *found = (tensor){NULL, false};
+    if (checkpoint->map)
+        status = find_mapped(checkpoint, name, found, &tried, error);
+    else
+        found->entry = find_plain(checkpoint, name);
+    if (status == MORE_OK && !found->entry)
+        status = checkpoint->map && !tried.size
+                     ? more_fail(error, MORE_ERROR_NOT_FOUND, "%s: '%s' is not in the plugin's tensor map", path, name)
+                     : more_fail(error, MORE_ERROR_NOT_FOUND, "%s: tensor '%s' is missing%s%.600s%s", path, name,
+                                 tried.size ? " (looked for " : "", tried.size ? tried.data : "",
+                                 tried.size ? ")" : "");
+    if (status == MORE_OK && found->transposed && found->entry->rank != 2)
+        status = more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has %d dimensions; a transposed one has 2",
+                           found->entry->path, found->entry->name, found->entry->rank);
+    core_buffer_free(&tried);
+    return status;
+}
+
+more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more_weight_info *info, more_error *error)
+{
+    tensor found;
+    if (!MORE_HAS(info, more_weight_info, bytes))
+        return more_fail(error, MORE_ERROR_VERSION, "weight info of '%s': struct_size %zu is too small, set it to "
+                                                    "MORE_STRUCT_SIZE(more_weight_info, bytes)",
+                         name, info->struct_size);
+    more_status status = find(checkpoint, name, &found, error);
+    if (status != MORE_OK)
+        return status;
+    const core_tensor_entry *entry = found.entry;
+    info->name = entry->name;
+    info->format = entry->format;
+    info->rank = entry->rank;
+    memcpy(info->shape, entry->shape, sizeof info->shape);
+    info->data = found.transposed ? NULL : entry->data;
+    info->bytes = info->data ? entry->bytes : 0;
+    if (found.transposed) {
+        info->shape[0] = entry->shape[1];
+        info->shape[1] = entry->shape[0];
+    }
+    return MORE_OK;
+}
+
+int64_t core_tensor_count(more_checkpoint *checkpoint)
+{
+    return checkpoint->count;
+}
+
+const char *core_tensor_name_at(more_checkpoint *checkpoint, int64_t index)
+{
+    return index >= 0 && index < checkpoint->count ? checkpoint->tensors[index].name : NULL;
+}
+
+/* The tensor as [rows, columns]. */
+static void matrix_of(const tensor *found, int64_t *rows, int64_t *columns)
+{
+    const core_tensor_entry *entry = found->entry;
+    *rows = entry->rank < 2 ? 1 : entry->shape[0];
+    *columns = entry->elements ? 1 : 0; /* of an empty tensor the other dimensions need not even fit a product */
+    for (int32_t i = entry->rank < 2 ? 0 : 1; i < entry->rank && *columns; i++)
+        *columns *= entry->shape[i];
+    if (found->transposed) {
+        *rows = entry->shape[1];
+        *columns = entry->shape[0];
+    }
+}
+
+/* Converts elements first, first + stride, ... of the stored tensor. */
+static bool fetch(const core_source *source, const core_tensor_entry *entry, int64_t first, int64_t stride,
+                  int64_t count, DLDataType dtype, void *to)
+{
+    if (!entry->data)
+        return core_synthetic_fill(entry, source->seed, first, stride, count, dtype, to);
+    return core_convert(entry->format, entry->data + (size_t)first * core_format_width(entry->format), stride, count,
+                        dtype, to);
+}
+
+/* Gives the pages that lie wholly inside a range back to the page cache: they come back from the file when touched. */
+static void drop_pages(const core_tensor_entry *entry, int64_t first, int64_t count)
+{
+    size_t width = core_format_width(entry->format), page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)entry->data + (size_t)first * width, end = begin + (size_t)count * width;
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    if (entry->mapped && end > begin && end - begin >= DROP_BYTES)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
+                                  DLDataType dtype, void *rows, more_error *error)
+{
+    tensor found;
+    int64_t height, width;
+    more_status status = find(checkpoint, name, &found, error);
+    if (status != MORE_OK)
+        return status;
+    const core_tensor_entry *entry = found.entry;
+    matrix_of(&found, &height, &width);
+    if (first < 0 || count < 0 || first > height || count > height - first)
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "%s: tensor '%s': %" PRId64 " rows from row %" PRId64 " on are asked for, it has %" PRId64,
+                         entry->path, entry->name, count, first, height);
+    if (!core_format_is_float(entry->format))
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: tensor '%s' is stored as %s; only f64, f32, f16 and bf16 are converted", entry->path,
+                         entry->name, entry->format);
+    if (!count || !entry->elements)
+        return MORE_OK;
+    bool good = true;
+    if (!found.transposed)
+        good = fetch(checkpoint->source, entry, first * width, 1, count * width, dtype, rows);
+    else
+        for (int64_t i = 0; i < count && good; i++)
+            good = fetch(checkpoint->source, entry, first + i, height, width, dtype,
+                         (char *)rows + (size_t)(i * width) * (size_t)(dtype.bits / 8));
+    if (!good)
+        return more_fail(error, MORE_ERROR_ARGUMENT, "%s: tensor '%s': rows are given as f32, f16 or bf16 only",
+                         entry->path, entry->name);
+    if (!found.transposed && entry->data)
+        drop_pages(entry, first * width, count * width);
+    return MORE_OK;
+}

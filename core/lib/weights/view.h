@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a more_checkpoint is made of. Internal to weights/.
+ */
+#ifndef CORE_WEIGHTS_VIEW_H
+#define CORE_WEIGHTS_VIEW_H
+
+#include "weights/source.h"
+#include <llavamore/backbone.h>
+
+typedef struct core_named {
+    const char *name; /* in this view: the entry's name without the view's prefixes */
+    const core_tensor_entry *entry;
+} core_named;
+
+struct more_checkpoint {
+    atomic_int references;
+    core_source *source;        /* one reference */
+    json_t *config;             /* borrowed from the source; NULL when there is none */
+    char *root;                 /* where in config.json that is, for messages: "text_config."; NULL = its top */
+    const more_tensor_map *map; /* NULL = tensors answer to `name` */
+    core_named *tensors;        /* in the files' order */
+    core_named **sorted;        /* by name */
+    int64_t count;
+};
+
+/* The tensors' part of the weights service. */
+more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more_weight_info *info, more_error *error);
+int64_t core_tensor_count(more_checkpoint *checkpoint);
+const char *core_tensor_name_at(more_checkpoint *checkpoint, int64_t index);
+more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
+                                  DLDataType dtype, void *rows, more_error *error);
+
+#endif
