@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a file, a folder or a plugin is. Each function gives a report as a JSON object (a new reference).
+ */
+#ifndef INSPECT_INSPECT_H
+#define INSPECT_INSPECT_H
+
+#include "../program.h"
+#include "base/host.h"
+#include "plugin/loader.h"
+#include <jansson.h>
+
+#define PROGRAM "llavamore-inspect"
+
+/* The kind of thing is seen from the content, not from the name alone. */
+more_status inspect_path(const core_host *host, core_registry *registry, const char *path, json_t **report,
+                         more_error *error);
+
+/* A folder or file of weights: format, tensors, layout, and for each part which plugin takes it and why, and an INI
+ * that runs it. `all_tensors` lists each. */
+more_status inspect_checkpoint(const core_host *host, core_registry *registry, const char *path, bool all_tensors,
+                               json_t **report, more_error *error);
+/* A shared object: descriptor, option table, interfaces, functions. */
+more_status inspect_plugin(const char *path, json_t **report, more_error *error);
+/* An INI file: every key in force and where it was set. */
+more_status inspect_config(const char *path, json_t **report, more_error *error);
+/* A picture: its size as decoded. */
+more_status inspect_image(const char *path, json_t **report, more_error *error);
+/* The sections and keys of an assembly's INI file. */
+json_t *inspect_keys(void);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * llavamore-inspect: says what a file, a folder or a plugin is, and which INI file would run it.
+ */
+#include "../print.h"
+#include "inspect.h"
+#include "weights/checkpoint.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help_text[] =
+    "Usage: llavamore-inspect [--json] FILE|FOLDER|PLUGIN...\n"
+    "       llavamore-inspect [--json] --keys\n"
+    "\n"
+    "Says what each thing is: a model folder or .safetensors file (tensors, layout, which plugin takes\n"
+    "which part and why, and an INI file that runs it), a plugin (.so), an .ini file, a picture.\n"
+    "\n"
+    "      --json     print JSON, one object a thing\n"
+    "      --keys     print the sections and keys of an INI file\n"
+    "  -h, --help     print this text\n"
+    "      --version  print the version\n"
+    "\n"
+    "Exit codes are those of llavamore-run(1); of several things the first that failed counts.\n";
+
+enum { OPTION_JSON = 256, OPTION_KEYS, OPTION_VERSION };
+
+static const struct option long_options[] = {
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"keys", no_argument, NULL, OPTION_KEYS},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+/* ---- Reports for people ----------------------------------------------------------------------------------------- */
+
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static void print_tensors(FILE *file, const json_t *list)
+{
+    size_t i;
+    const json_t *tensor;
+    json_array_foreach(list, i, tensor)
+    {
+        char *shape = json_dumps(json_object_get(tensor, "shape"), 0);
+        fprintf(file, "  %-60s %-6s %s\n", text_at(tensor, "name"), text_at(tensor, "format"), shape ? shape : "");
+        free(shape);
+    }
+}
+
+static void print_options(FILE *file, const json_t *list, int depth)
+{
+    size_t i;
+    const json_t *option;
+    json_array_foreach(list, i, option)
+    {
+        fprintf(file, "%*s%s (%s): %s\n", depth, "", text_at(option, "name"), text_at(option, "value"),
+                text_at(option, "doc"));
+    }
+}
+
+static void print_functions(FILE *file, const json_t *list)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        fprintf(file, "  %s(%s) [%s]: %s\n", text_at(item, "name"), text_at(item, "parameters"), text_at(item, "stage"),
+                text_at(item, "doc"));
+    }
+}
+
+static void print_parts(FILE *file, const json_t *list)
+{
+    size_t i, k;
+    const json_t *part, *plugin;
+    json_array_foreach(list, i, part)
+    {
+        fprintf(file, "  %s: %lld tensors, %.1f MiB\n", text_at(part, "part"),
+                (long long)json_integer_value(json_object_get(part, "tensors")),
+                (double)json_integer_value(json_object_get(part, "bytes")) / (1 << 20));
+        json_array_foreach(json_object_get(part, "plugins"), k, plugin)
+        {
+            fprintf(file, "    %-12s score %3lld: %s\n", text_at(plugin, "plugin"),
+                    (long long)json_integer_value(json_object_get(plugin, "score")), text_at(plugin, "reason"));
+        }
+    }
+}
+
+static void print_sections(FILE *file, const json_t *list)
+{
+    size_t i;
+    const json_t *section;
+    json_array_foreach(list, i, section)
+    {
+        fprintf(file, "[%s] %s\n", text_at(section, "section"), text_at(section, "doc"));
+        print_options(file, json_object_get(section, "options"), 2);
+    }
+}
+
+/* The members that have a form of their own come last, under a heading; the rest is a tree. */
+static void layout(FILE *file, const json_t *report)
+{
+    static const char *const special[] = {"parts", "options", "functions", "list", "ini", "sections"};
+    json_t *rest = json_copy((json_t *)report);
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        json_object_del(rest, special[i]);
+    print_tree(file, rest, 0);
+    json_decref(rest);
+    if (json_object_get(report, "parts"))
+        fputs("parts\n", file);
+    print_parts(file, json_object_get(report, "parts"));
+    if (json_array_size(json_object_get(report, "options")))
+        fputs("options\n", file);
+    print_options(file, json_object_get(report, "options"), 2);
+    if (json_array_size(json_object_get(report, "functions")))
+        fputs("functions\n", file);
+    print_functions(file, json_object_get(report, "functions"));
+    if (json_object_get(report, "list"))
+        fputs("list of tensors\n", file);
+    print_tensors(file, json_object_get(report, "list"));
+    print_sections(file, json_object_get(report, "sections"));
+    if (json_object_get(report, "ini"))
+        fprintf(file, "\n%s", text_at(report, "ini"));
+}
+
+/* ---- The command line ------------------------------------------------------------------------------------------- */
+
+static int inspect_one(const core_host *host, core_registry *registry, const char *path, bool as_json, output *out)
+{
+    more_error error = {{0}};
+    json_t *report = NULL;
+    more_status status = inspect_path(host, registry, path, &report, &error);
+    if (status == MORE_OK)
+        status = print_report(out, report, as_json, layout, &error);
+    json_decref(report);
+    return status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
+}
+
+static int inspect_all(char **paths, int count, bool as_json, output *out)
+{
+    more_error error = {{0}};
+    core_host *host = NULL;
+    core_registry *registry = NULL;
+    core_host_config config = {.threads = 1, .log_level = MORE_LOG_ERROR, .weights = core_weights_service()};
+    int code = EXIT_SUCCESS;
+    more_status status = core_host_create(&config, &host, &error);
+    if (status == MORE_OK)
+        status = core_registry_create(NULL, &registry, &error);
+    if (status != MORE_OK)
+        code = fail_status(PROGRAM, status, &error);
+    for (int i = 0; i < count && status == MORE_OK && !out->error; i++) {
+        if (i && !as_json)
+            output_text(out, "\n");
+        int one = inspect_one(host, registry, paths[i], as_json, out);
+        if (code == EXIT_SUCCESS)
+            code = one;
+    }
+    core_registry_destroy(registry);
+    core_host_destroy(host);
+    return code;
+}
+
+static int show_keys(bool as_json, output *out)
+{
+    more_error error = {{0}};
+    json_t *keys = inspect_keys();
+    more_status status = print_report(out, keys, as_json, layout, &error);
+    json_decref(keys);
+    return status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
+}
+
+static int run(int argc, char **argv, output *out)
+{
+    bool as_json = false, keys = false;
+    for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
+        switch (option) {
+        case OPTION_JSON:
+            as_json = true;
+            break;
+        case OPTION_KEYS:
+            keys = true;
+            break;
+        case 'h':
+            output_text(out, help_text);
+            return EXIT_SUCCESS;
+        case OPTION_VERSION:
+            output_text(out, "llavamore " LLAVAMORE_VERSION "\n");
+            return EXIT_SUCCESS;
+        default:
+            return EXIT_USAGE; /* getopt has printed its line */
+        }
+    }
+    if (keys && optind == argc)
+        return show_keys(as_json, out);
+    if (keys || optind == argc)
+        return fail(PROGRAM, EXIT_USAGE, keys ? "--keys takes no file" : "what? Give a file, a folder or a plugin");
+    return inspect_all(argv + optind, argc - optind, as_json, out);
+}
+
+int main(int argc, char **argv)
+{
+    static char name[] = PROGRAM;
+    output out = {0};
+    signal(SIGPIPE, SIG_IGN);
+    if (argc > 0)
+        argv[0] = name; /* getopt's messages begin with it: the installed name, not libtool's */
+    int code = run(argc, argv, &out);
+    return output_finish(&out, PROGRAM, code);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+#include "../print.h"
+
+#include <stdlib.h>
+
+static more_status parse(const char *text, json_t **json, more_error *error)
+{
+    json_error_t problem;
+    *json = json_loads(text, 0, &problem);
+    if (!*json)
+        return more_fail(error, MORE_ERROR_INTERNAL, "the library's report is no JSON: %s", problem.text);
+    return MORE_OK;
+}
+
+/* ---- The answer ------------------------------------------------------------------------------------------------- */
+
+static json_t *token_list(const llavamore_answer *answer)
+{
+    json_t *ids = json_array();
+    for (int32_t i = 0; i < answer->token_count; i++)
+        json_array_append_new(ids, json_integer(answer->token_ids[i]));
+    return ids;
+}
+
+static json_t *timings(const llavamore_model *model, const llavamore_answer *answer)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "load_ms", llavamore_model_load_ms(model),
+                     "preprocess_ms", answer->preprocess_ms, "encode_ms", answer->encode_ms, "project_ms",
+                     answer->project_ms, "prefill_ms", answer->prefill_ms, "decode_ms", answer->decode_ms,
+                     "first_token_ms", answer->first_token_ms, "total_ms", answer->total_ms);
+}
+
+more_status report_answer(output *out, const llavamore_model *model, const llavamore_answer *answer, more_error *error)
+{
+    char *assembly_text = NULL;
+    json_t *assembly = NULL;
+    more_status status = llavamore_model_describe(model, &assembly_text, error);
+    if (status == MORE_OK)
+        status = parse(assembly_text, &assembly, error);
+    llavamore_free(assembly_text);
+    if (status != MORE_OK)
+        return status;
+    json_t *report =
+        json_pack("{s:s%, s:o, s:s, s:{s:I, s:I, s:I}, s:o, s:I, s:o}", "answer", answer->text, answer->size,
+                  "token_ids", token_list(answer), "finish_reason", answer->finish_reason, "usage", "prompt_tokens",
+                  (json_int_t)answer->prompt_tokens, "image_tokens", (json_int_t)answer->image_tokens,
+                  "completion_tokens", (json_int_t)answer->completion_tokens, "timings", timings(model, answer),
+                  "peak_memory_bytes", (json_int_t)llavamore_peak_memory(), "assembly", assembly);
+    status = print_json(out, report, error);
+    json_decref(report);
+    return status;
+}
+
+static void print_rate(const char *what, int64_t tokens, double milliseconds)
+{
+    if (tokens > 0 && milliseconds > 0)
+        fprintf(stderr, "  %-12s %10.1f ms  %5lld tokens  %8.1f a second\n", what, milliseconds, (long long)tokens,
+                1000.0 * (double)tokens / milliseconds);
+}
+
+void report_timings(const llavamore_model *model, const llavamore_answer *answer)
+{
+    fprintf(stderr, "  %-12s %10.1f ms\n", "load", llavamore_model_load_ms(model));
+    if (answer->image_tokens) {
+        fprintf(stderr, "  %-12s %10.1f ms\n", "preprocess", answer->preprocess_ms);
+        fprintf(stderr, "  %-12s %10.1f ms\n", "encode", answer->encode_ms);
+        fprintf(stderr, "  %-12s %10.1f ms  %5lld tokens\n", "project", answer->project_ms,
+                (long long)answer->image_tokens);
+    }
+    print_rate("prefill", answer->prompt_tokens, answer->prefill_ms);
+    print_rate("decode", answer->completion_tokens, answer->decode_ms);
+    fprintf(stderr, "  %-12s %10.1f ms\n", "first token", answer->first_token_ms);
+    fprintf(stderr, "  %-12s %10.1f ms\n", "total", answer->total_ms);
+    fprintf(stderr, "  %-12s %10.1f MiB\n", "peak memory", (double)llavamore_peak_memory() / (1 << 20));
+}
+
+/* ---- Lists -------------------------------------------------------------------------------------------- */
+
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static void plugins_layout(FILE *file, const json_t *json)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(json, "plugins"), i, item)
+    {
+        fprintf(file, "%-10s %-12s %-8s score %-4lld %s\n%37s%s\n", text_at(item, "kind"), text_at(item, "id"),
+                text_at(item, "version"), (long long)json_integer_value(json_object_get(item, "score")),
+                text_at(item, "description"), "", text_at(item, "path"));
+    }
+    json_array_foreach(json_object_get(json, "refused"), i, item)
+    {
+        fprintf(file, "refused    %s: %s\n", text_at(item, "path"), text_at(item, "reason"));
+    }
+}
+
+static void presets_layout(FILE *file, const json_t *json)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json, i, item)
+    {
+        fprintf(file, "%-32s %s\n%33s%s\n", text_at(item, "name"), text_at(item, "description"), "",
+                text_at(item, "path"));
+    }
+}
+
+static void assembly_layout(FILE *file, const json_t *json)
+{
+    print_tree(file, json, 0);
+}
+
+static more_status write_text(output *out, const char *text, bool as_json, layout_function layout, more_error *error)
+{
+    json_t *json = NULL;
+    more_status status = parse(text, &json, error);
+    if (status == MORE_OK)
+        status = print_report(out, json, as_json, layout, error);
+    json_decref(json);
+    return status;
+}
+
+more_status report_plugins(output *out, const char *json, bool as_json, more_error *error)
+{
+    return write_text(out, json, as_json, plugins_layout, error);
+}
+
+more_status report_presets(output *out, const char *json, bool as_json, more_error *error)
+{
+    return write_text(out, json, as_json, presets_layout, error);
+}
+
+more_status report_assembly(output *out, const char *json, bool as_json, more_error *error)
+{
+    return write_text(out, json, as_json, assembly_layout, error);
+}

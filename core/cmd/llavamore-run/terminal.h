@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Standard error: messages of the library, and a progress bar where it is a terminal.
+ */
+#ifndef RUN_TERMINAL_H
+#define RUN_TERMINAL_H
+
+#include <llavamore.h>
+
+typedef struct terminal {
+    bool is_terminal; /* standard error is one */
+    bool verbose;     /* print messages of level info and debug as well */
+    bool bar_shown;
+    char stage[64]; /* of the bar that is shown */
+    int percent;
+} terminal;
+
+void terminal_open(terminal *self, bool verbose);
+/* Callbacks of a library that write to `self`, which must outlive it. */
+llavamore_callbacks terminal_callbacks(terminal *self);
+/* Takes the bar away, so that other text may be printed. */
+void terminal_clear_bar(terminal *self);
+
+#endif
