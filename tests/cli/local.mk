@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# The programs as users meet them.
+
+dist_check_SCRIPTS += tests/cli/run
+check_LTLIBRARIES += tests/cli/slow.la tests/cli/future.la tests/cli/stranger.la
+tests_cli_slow_la_SOURCES = tests/cli/slow.c
+tests_cli_slow_la_LDFLAGS = $(PLUGIN_LINK) -rpath /nowhere
+tests_cli_future_la_SOURCES = tests/cli/future.c
+tests_cli_future_la_LDFLAGS = $(PLUGIN_LINK) -rpath /nowhere
+tests_cli_stranger_la_SOURCES = tests/cli/stranger.c
+tests_cli_stranger_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere

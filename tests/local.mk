@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+# The test programs, one fragment a folder. Each prints its cases as cmocka does; tests/count counts them.
+
+EXTRA_DIST += tests/count tests/installed/headers tests/installed/run
+include tests/cli/local.mk
+include tests/parity/local.mk
+include tests/unit/nn/local.mk
+
+# What is too slow under sanitizers for every run of ./runtests; make check-sanitizers runs all.
+SLOW_TESTS =
+
+# ./runtests takes what this prints: make check TESTS="$(make -s print-subset)".
+print-subset:
+	@echo '$(filter-out $(SLOW_TESTS),$(check_PROGRAMS) $(dist_check_SCRIPTS))'
+
+check-sanitizers:
+	$(MKDIR_P) sanitizers
+	cd sanitizers && { test -f config.status || '$(abs_srcdir)'/configure --quiet --enable-sanitizers CC='$(CC)'; } \
+		&& $(MAKE) check

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# Against references that tests/oracle made.
+
+parity_sources = tests/parity/parity.c tests/parity/parity.h
+check_PROGRAMS += tests/parity/test_models
+tests_parity_test_models_SOURCES = tests/parity/test_models.c tests/parity/language.c tests/parity/language.h \
+	$(parity_sources)
+tests_parity_test_models_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_sessions
+tests_parity_test_sessions_SOURCES = tests/parity/test_sessions.c tests/parity/language.c tests/parity/language.h \
+	$(parity_sources)
+tests_parity_test_sessions_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_e2e
+tests_parity_test_e2e_SOURCES = tests/parity/test_e2e.c $(parity_sources)
+tests_parity_test_e2e_LDADD = $(TEST_LIBS)
+EXTRA_DIST += tests/parity/data

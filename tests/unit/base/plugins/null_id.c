@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A descriptor without an id.
+ */
+#include "functions_plugin.h"
+
+static int32_t score(void)
+{
+    return 100;
+}
+
+const more_plugin *more_plugin_entry(uint32_t oldest, uint32_t newest, more_error *error)
+{
+    static more_plugin plugin;
+    plugin = functions_plugin(NULL, score);
+    (void)oldest;
+    (void)newest;
+    (void)error;
+    return &plugin;
+}

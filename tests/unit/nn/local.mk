@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+
+NN_TEST_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/sdk/nn -I$(srcdir)/tests/unit/nn
+NN_TEST_SUPPORT = \
+	tests/unit/nn/support.c \
+	tests/unit/nn/support.h \
+	tests/unit/nn/test_host.c \
+	tests/unit/nn/test_host.h
+NN_TEST_LIBS = sdk/nn/libnn.la $(CMOCKA_LIBS) -lm -lpthread
+
+check_PROGRAMS += \
+	tests/unit/nn/test_nn_attention \
+	tests/unit/nn/test_nn_elements \
+	tests/unit/nn/test_nn_linear \
+	tests/unit/nn/test_nn_load
+
+tests_unit_nn_test_nn_attention_SOURCES = tests/unit/nn/test_nn_attention.c $(NN_TEST_SUPPORT)
+tests_unit_nn_test_nn_attention_CPPFLAGS = $(NN_TEST_CPPFLAGS)
+tests_unit_nn_test_nn_attention_LDADD = $(NN_TEST_LIBS)
+
+tests_unit_nn_test_nn_elements_SOURCES = tests/unit/nn/test_nn_elements.c $(NN_TEST_SUPPORT)
+tests_unit_nn_test_nn_elements_CPPFLAGS = $(NN_TEST_CPPFLAGS)
+tests_unit_nn_test_nn_elements_LDADD = $(NN_TEST_LIBS)
+
+tests_unit_nn_test_nn_linear_SOURCES = tests/unit/nn/test_nn_linear.c $(NN_TEST_SUPPORT)
+tests_unit_nn_test_nn_linear_CPPFLAGS = $(NN_TEST_CPPFLAGS)
+tests_unit_nn_test_nn_linear_LDADD = $(NN_TEST_LIBS)
+
+tests_unit_nn_test_nn_load_SOURCES = tests/unit/nn/test_nn_load.c $(NN_TEST_SUPPORT)
+tests_unit_nn_test_nn_load_CPPFLAGS = $(NN_TEST_CPPFLAGS)
+tests_unit_nn_test_nn_load_LDADD = $(NN_TEST_LIBS)
