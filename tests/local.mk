@@ -4,7 +4,10 @@
 EXTRA_DIST += tests/count tests/installed/headers tests/installed/run
 include tests/cli/local.mk
 include tests/parity/local.mk
+include tests/unit/base/local.mk
 include tests/unit/nn/local.mk
+include tests/unit/plugins/local.mk
+include tests/unit/weights/local.mk
 
 # What is too slow under sanitizers for every run of ./runtests; make check-sanitizers runs all.
 SLOW_TESTS =

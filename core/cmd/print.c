@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REAL_DIGITS 9
+
 more_status print_json(output *out, const json_t *json, more_error *error)
 {
-    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(REAL_DIGITS)) : NULL;
     if (!text)
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory for the report");
     if (output_text(out, text))
@@ -34,17 +36,16 @@ more_status print_report(output *out, const json_t *json, bool as_json, layout_f
     return whole ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "out of memory for the report");
 }
 
-static void print_scalar(FILE *file, const char *key, const json_t *value)
+/* `bytes`: a number of them. */
+static void print_scalar(FILE *file, const json_t *value, bool bytes)
 {
-    size_t length = strlen(key);
-    bool bytes = length >= 5 && !strcmp(key + length - 5, "bytes");
     if (json_is_string(value)) {
         fprintf(file, "%s", json_string_value(value));
     } else if (json_is_integer(value) && bytes && json_integer_value(value) >= 1 << 20) {
         fprintf(file, "%lld (%.1f MiB)", (long long)json_integer_value(value),
                 (double)json_integer_value(value) / (1 << 20));
     } else {
-        char *text = json_dumps(value, JSON_ENCODE_ANY);
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(REAL_DIGITS));
         fprintf(file, "%s", text ? text : "?");
         free(text);
     }
@@ -55,7 +56,15 @@ static bool is_scalar(const json_t *value)
     return !json_is_object(value) && !json_is_array(value);
 }
 
-static void print_member(FILE *file, const char *key, const json_t *value, int depth)
+static bool is_bytes(const char *key)
+{
+    size_t length = strlen(key);
+    return length >= 5 && !strcmp(key + length - 5, "bytes");
+}
+
+static void print_members(FILE *file, const json_t *json, int depth, bool bytes);
+
+static void print_member(FILE *file, const char *key, const json_t *value, int depth, bool bytes)
 {
     bool flat = is_scalar(value);
     if (json_is_array(value)) {
@@ -69,7 +78,7 @@ static void print_member(FILE *file, const char *key, const json_t *value, int d
     }
     if (!flat) {
         fprintf(file, "%*s%s\n", 2 * depth, "", key);
-        print_tree(file, value, depth + 1);
+        print_members(file, value, depth + 1, !strcmp(key, "memory"));
         return;
     }
     fprintf(file, "%*s%-*s ", 2 * depth, "", 26 - 2 * depth, key);
@@ -79,15 +88,15 @@ static void print_member(FILE *file, const char *key, const json_t *value, int d
         json_array_foreach(value, i, item)
         {
             fputs(i ? ", " : "", file);
-            print_scalar(file, key, item);
+            print_scalar(file, item, bytes);
         }
     } else {
-        print_scalar(file, key, value);
+        print_scalar(file, value, bytes || is_bytes(key));
     }
     fputc('\n', file);
 }
 
-void print_tree(FILE *file, const json_t *json, int depth)
+static void print_members(FILE *file, const json_t *json, int depth, bool bytes)
 {
     if (json_is_array(json)) {
         size_t i;
@@ -96,10 +105,15 @@ void print_tree(FILE *file, const json_t *json, int depth)
         {
             char name[24];
             snprintf(name, sizeof name, "%zu", i + 1);
-            print_member(file, name, item, depth);
+            print_member(file, name, item, depth, bytes);
         }
         return;
     }
     for (void *at = json_object_iter((json_t *)json); at; at = json_object_iter_next((json_t *)json, at))
-        print_member(file, json_object_iter_key(at), json_object_iter_value(at), depth);
+        print_member(file, json_object_iter_key(at), json_object_iter_value(at), depth, bytes);
+}
+
+void print_tree(FILE *file, const json_t *json, int depth)
+{
+    print_members(file, json, depth, false);
 }

@@ -15,7 +15,8 @@ typedef void (*layout_function)(FILE *file, const json_t *json);
 more_status print_json(output *out, const json_t *json, more_error *error);
 /* The JSON, or what `layout` makes of it, written at once. */
 more_status print_report(output *out, const json_t *json, bool as_json, layout_function layout, more_error *error);
-/* Any object or array as indented lines "key value"; numbers of bytes also in MiB. */
+/* Any object or array as indented lines "key value"; numbers of bytes (keys that end so, and what is under "memory")
+ * also in MiB. */
 void print_tree(FILE *file, const json_t *json, int depth);
 
 #endif

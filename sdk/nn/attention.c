@@ -38,20 +38,26 @@ typedef struct query_block {
     int64_t first[MOST_QUERIES], last[MOST_QUERIES]; /* positions that the query sees: [first, last) */
 } query_block;
 
-/* Lays the block out in `memory` of `floats` floats and sets how many queries it can take. */
+/* How many queries fit into `floats` floats beside the scores of a tile. */
+static int64_t query_capacity(const nn_kernels *kernels, int64_t head_dimension, int64_t floats)
+{
+    int64_t row = nn_ceil_divide(head_dimension, NN_K_BLOCK) * NN_X_STRIDE + nn_padded_dimension(head_dimension) + NN_PANEL;
+    int64_t fit = (floats - kernels->tile_rows * NN_X_STRIDE) / row;
+    return nn_min(fit, MOST_QUERIES) / kernels->tile_rows * kernels->tile_rows;
+}
+
+/* An empty block, laid out in `memory` of `floats` floats. */
 static void query_block_init(query_block *block, const nn_kernels *kernels, int64_t head_dimension, float *memory,
                              int64_t floats)
 {
-    int64_t pieces = nn_ceil_divide(head_dimension, NN_K_BLOCK), tile = kernels->tile_rows;
     block->kernels = kernels;
     block->head_dimension = head_dimension;
+    block->count = 0;
+    block->capacity = query_capacity(kernels, head_dimension, floats);
     block->sum_stride = nn_padded_dimension(head_dimension) + NN_PANEL;
     block->scores = memory;
-    block->sums = block->scores + tile * NN_X_STRIDE;
-    int64_t fit = (floats - tile * NN_X_STRIDE) / (pieces * NN_X_STRIDE + block->sum_stride);
-    block->capacity = nn_min(fit, MOST_QUERIES) / tile * tile;
+    block->sums = block->scores + kernels->tile_rows * NN_X_STRIDE;
     block->q = block->sums + block->capacity * block->sum_stride;
-    block->count = 0;
 }
 
 static void query_block_add(query_block *block, const float *query, int64_t first, int64_t last)
@@ -217,10 +223,9 @@ static void attend_image(void *argument, int64_t unit, float *scratch)
 static int64_t block_queries(const nn_context *context, int64_t head_dimension, int64_t reserved, int64_t rows,
                              int64_t streams)
 {
-    query_block block;
-    query_block_init(&block, context->kernels, head_dimension, NULL, NN_SCRATCH - reserved);
+    int64_t capacity = query_capacity(context->kernels, head_dimension, NN_SCRATCH - reserved);
     int64_t share = nn_ceil_divide(rows * streams, 2 * (int64_t)context->workers);
-    int64_t most = nn_min(block.capacity, nn_max(share, context->kernels->tile_rows));
+    int64_t most = nn_min(capacity, nn_max(share, context->kernels->tile_rows));
     return nn_ceil_divide(rows, nn_ceil_divide(rows, most));
 }
 

@@ -151,7 +151,8 @@ static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_e
         if (first < last) {
             int64_t lane = first - start;
             more_status status = take_rows(job, part, first - part_start, last - first,
-                                           buffer + lane * part->columns * (int64_t)sizeof(float), rows + lane, error);
+                                           buffer ? buffer + lane * part->columns * (int64_t)sizeof(float) : NULL,
+                                           rows + lane, error);
             if (status)
                 return status;
             for (int64_t r = lane; r < last - start; r++)

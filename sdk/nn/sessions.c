@@ -274,7 +274,7 @@ more_status nn_batch_state(const nn_batch *batch, int64_t state, const float *x,
     const nn_language *language = batch->language;
 
     if (nn_cancelled(language->context))
-        return more_fail(error, MORE_ERROR_CANCELLED, "stopped before layer %lld of %lld", (long long)state + 1,
+        return more_fail(error, MORE_ERROR_CANCELLED, "stopped after %lld of %lld layers", (long long)state,
                          (long long)language->layers);
     for (int32_t i = 0; i < batch->count; i++) {
         const nn_sequence *sequence = &batch->sequences[i];

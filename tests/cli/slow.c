@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A plugin of sampler stages for the tests of llavamore-run: one that takes its time, and one that forbids a token, so
- * that an answer lasts long enough to be interrupted.
+ * A plugin of a sampler stage for the tests of llavamore-run: it takes its time, so that an answer lasts long enough to
+ * be interrupted.
  */
 #include <llavamore/functions.h>
 #include <string.h>
@@ -16,26 +16,11 @@ static more_status pause_for(more_candidates *candidates, more_error *error, int
     return MORE_OK;
 }
 
-static more_status forbid(more_candidates *candidates, more_error *error, int64_t id)
-{
-    (void)error;
-    for (int64_t i = 0; i < candidates->count; i++) {
-        if (candidates->ids[i] != id)
-            continue;
-        int64_t behind = --candidates->count - i;
-        memmove(&candidates->ids[i], &candidates->ids[i + 1], (size_t)behind * sizeof *candidates->ids);
-        memmove(&candidates->logits[i], &candidates->logits[i + 1], (size_t)behind * sizeof *candidates->logits);
-        break;
-    }
-    return MORE_OK;
-}
-
 static const more_function functions[] = {
     {MORE_STAGE_SAMPLER, "pause_for", "int64 milliseconds", "Waits.", (void (*)(void))pause_for},
-    {MORE_STAGE_SAMPLER, "forbid", "int64 id", "Drops one token.", (void (*)(void))forbid},
 };
 
-static const more_functions_interface table = {MORE_STRUCT_SIZE(more_functions_interface, count), functions, 2};
+static const more_functions_interface table = {MORE_STRUCT_SIZE(more_functions_interface, count), functions, 1};
 
 static int32_t score(void)
 {
@@ -54,7 +39,7 @@ static const more_plugin plugin = {
     .id = "org.llavamore.tests.slow",
     .version = "1.0.0",
     .license = "Apache-2.0",
-    .description = "Sampler stages that take their time",
+    .description = "A sampler stage that takes its time",
     .score = score,
     .get_interface = get_interface,
 };

@@ -5,9 +5,11 @@
 #include "report.h"
 #include "session.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define IMAGE_LIMIT ((size_t)1 << 30)     /* bytes of a picture on standard input */
 #define QUESTION_LIMIT ((size_t)16 << 20) /* bytes of a question on standard input */
@@ -75,6 +77,14 @@ static more_status read_images(const arguments *args, char **input, llavamore_im
     return MORE_OK;
 }
 
+static more_status make_folder(const char *path, more_error *error)
+{
+    struct stat about;
+    if (!path || mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &about) == 0 && S_ISDIR(about.st_mode)))
+        return MORE_OK;
+    return more_fail(error, MORE_ERROR_IO, "--dump %s: %s", path, strerror(errno));
+}
+
 static int ask_once(session *self)
 {
     const arguments *args = self->args;
@@ -83,6 +93,8 @@ static int ask_once(session *self)
     const char *text = NULL;
     llavamore_image *images = NULL;
     more_status status = read_question(args, &input, &text, &error);
+    if (status == MORE_OK)
+        status = make_folder(args->dump_folder, &error);
     if (status == MORE_OK)
         status = read_images(args, &input, &images, &error);
     int code =

@@ -28,12 +28,12 @@ char *core_assembly_setting(const core_assembly *assembly, const char *name)
 
 static more_status open_folder(core_assembly *assembly, more_error *error)
 {
-    const char *weights = core_config_string(assembly->config, "llm", "weights");
-    if (!weights || !weights[0])
+    const core_config_entry *weights = core_config_find(assembly->config, "llm", "weights");
+    if (!weights || !weights->value[0])
         return more_fail(
             error, MORE_ERROR_ARGUMENT,
             "[llm] weights is not set: give a model folder in the INI file or with --set llm.weights=PATH");
-    more_status status = core_weights_locate(weights, ".", &assembly->language_path, error);
+    more_status status = core_weights_locate(weights->value, weights->folder, &assembly->language_path, error);
     if (status == MORE_OK)
         status = core_checkpoint_open(assembly->language_path, &assembly->folder, error);
     char *layouts = core_data_folder("layouts");

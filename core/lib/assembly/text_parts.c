@@ -51,6 +51,16 @@ static more_status open_template(core_assembly *assembly, more_error *error)
     return status;
 }
 
+/* Adds an id once. */
+static void add_stop(core_assembly *assembly, int64_t id)
+{
+    for (size_t i = 0; i < assembly->stop_ids.count; i++)
+        if (assembly->stop_ids.data[i] == id)
+            return;
+    if (id >= 0 && id < assembly->language_info.vocabulary)
+        core_ids_push(&assembly->stop_ids, (int32_t)id);
+}
+
 /* eos_token_id of generation_config.json, a number or a list; that file is optional. */
 static more_status add_generation_stops(core_assembly *assembly, more_error *error)
 {
@@ -62,22 +72,27 @@ static more_status add_generation_stops(core_assembly *assembly, more_error *err
     free(path);
     json_t *ids = json ? core_json_at(json, "eos_token_id") : NULL;
     if (json_is_integer(ids))
-        core_ids_push(&assembly->stop_ids, (int32_t)json_integer_value(ids));
+        add_stop(assembly, json_integer_value(ids));
     for (size_t i = 0; i < json_array_size(ids); i++)
-        core_ids_push(&assembly->stop_ids, (int32_t)json_integer_value(json_array_get(ids, i)));
+        add_stop(assembly, json_integer_value(json_array_get(ids, i)));
     json_decref(json);
     return status;
 }
 
 static more_status collect_stops(core_assembly *assembly, more_error *error)
 {
-    more_status status =
-        core_template_stop_ids(assembly->conversation, assembly->tokenizer, &assembly->stop_ids, error);
+    const more_language_info *info = &assembly->language_info;
+    core_ids named = {0};
+    more_status status = core_template_stop_ids(assembly->conversation, assembly->tokenizer, &named, error);
+    for (size_t i = 0; i < named.count; i++)
+        add_stop(assembly, named.data[i]);
     if (status == MORE_OK)
         status = add_generation_stops(assembly, error);
-    core_ids_append(&assembly->stop_ids, assembly->language_info.stop_ids, (size_t)assembly->language_info.stop_count);
-    if (status == MORE_OK && assembly->stop_ids.failed)
+    for (int32_t i = 0; i < info->stop_count; i++)
+        add_stop(assembly, info->stop_ids[i]);
+    if (status == MORE_OK && (named.failed || assembly->stop_ids.failed))
         status = more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    core_ids_free(&named);
     return status;
 }
 

@@ -19,7 +19,7 @@ static more_status open_tower(core_assembly *assembly, more_checkpoint **whole, 
     *whole = NULL;
     if (!name)
         return MORE_OK;
-    const char *base = given ? "." : core_checkpoint_folder(assembly->folder);
+    const char *base = given ? given->folder : core_checkpoint_folder(assembly->folder);
     more_error reason = {{0}};
     status = core_weights_locate(name, base, &assembly->vision_path, &reason);
     if (status == MORE_OK)
@@ -145,15 +145,15 @@ static more_status open_preprocessing(core_assembly *assembly, more_error *error
 /* The projector's part: of [projector] weights where given, else of the language folder. */
 static more_status projector_part(core_assembly *assembly, more_checkpoint **part, more_error *error)
 {
-    const char *weights = core_config_string(assembly->config, "projector", "weights");
+    const core_config_entry *weights = core_config_find(assembly->config, "projector", "weights");
     more_checkpoint *whole = NULL;
-    if (!weights || !weights[0]) {
+    if (!weights || !weights->value[0]) {
         assembly->projector_path = strdup(assembly->language_path);
         return core_layout_part(assembly->layout, assembly->folder, "projector", part, error);
     }
     core_layout *layout = NULL;
     char *folder = core_data_folder("layouts");
-    more_status status = core_weights_locate(weights, ".", &assembly->projector_path, error);
+    more_status status = core_weights_locate(weights->value, weights->folder, &assembly->projector_path, error);
     if (status == MORE_OK)
         status = core_checkpoint_open(assembly->projector_path, &whole, error);
     /* A file of nothing but the projector's tensors fits no layout: it is then taken as a whole. */

@@ -13,7 +13,7 @@ typedef struct core_host core_host;
 typedef struct core_host_config {
     int32_t threads;          /* workers; 0 = number of cores of the affinity mask */
     more_log_level log_level; /* lines above this level are dropped */
-    /* NULL = to standard error, "llavamore: warning: clip: message" */
+    /* NULL = to standard error, "llavamore: warning: component: message" */
     void (*log)(void *user, more_log_level level, const char *component, const char *message);
     /* NULL = no progress is shown */
     void (*progress)(void *user, const char *stage, int64_t done, int64_t total);

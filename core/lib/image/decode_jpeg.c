@@ -53,12 +53,29 @@ static more_status read_frame(const core_encoded *file, int code, const unsigned
     return MORE_OK;
 }
 
+/* Huffman tables have at most 256 codes; stb_image writes beyond its own tables where there are more. */
+static more_status check_tables(const core_encoded *file, const unsigned char *body, size_t size, more_error *error)
+{
+    while (size) {
+        size_t codes = 0;
+        for (size_t i = 1; i <= 16 && size >= 17; i++)
+            codes += body[i];
+        if (size < 17 || codes > 256 || codes > size - 17)
+            return core_broken_image(file, "broken JPEG: a Huffman table has a wrong size", error);
+        body += 17 + codes;
+        size -= 17 + codes;
+    }
+    return MORE_OK;
+}
+
 static more_status read_segment(const core_encoded *file, int code, const unsigned char *body, size_t size,
                                 walk *place, core_exif *exif, more_error *error)
 {
     bool frame = code >= 0xc0 && code <= 0xcf && code != 0xc4 && code != 0xc8 && code != 0xcc;
     if (frame)
         return read_frame(file, code, body, size, place, error);
+    if (code == 0xc4)
+        return check_tables(file, body, size, error);
     if (code == 0xe1 && size > 6 && !memcmp(body, "Exif\0", 6) && !exif->size)
         *exif = (core_exif){body + 6, size - 6};
     if (code == 0xda)

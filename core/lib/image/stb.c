@@ -15,7 +15,6 @@
 #define STBI_ONLY_GIF
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
-#define STBI_FAILURE_USERMSG
 #define STBI_ASSERT(condition) ((void)0) /* a library never aborts; what they guard is checked before or fuzzed */
 #if defined(__GNUC__)
 #pragma GCC diagnostic ignored "-Wunused-function" /* of a private copy not every function is used */
@@ -36,7 +35,7 @@ more_status core_stb_decode(const core_encoded *file, int64_t width, int64_t hei
         *pixels =
             stbi_load_from_memory(file->bytes, (int)file->size, &got_width, &got_height, &got_channels, channels);
     if (!*pixels)
-        return core_broken_image(file, stbi_failure_reason(), error);
+        return more_fail(error, MORE_ERROR_CORRUPT, "%s: broken image (%s)", file->name, stbi_failure_reason());
     if (got_width == width && got_height == height)
         return MORE_OK;
     core_stb_free(*pixels);

@@ -31,7 +31,7 @@ static more_status check_text(const char *what, const char *text, more_error *er
     return MORE_OK;
 }
 
-/* "clip", "org.example.merge2x2": words of a-z, 0-9, '_' and '-', apart by dots, the first byte a letter. */
+/* "adder", "org.example.merge2x2": words of a-z, 0-9, '_' and '-', apart by dots, the first byte a letter. */
 static more_status check_id(const char *what, const char *id, more_error *error)
 {
     char shown[64];

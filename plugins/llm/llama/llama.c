@@ -134,9 +134,8 @@ static void attend(const more_language *llama, const nn_batch *batch, int64_t la
                                                 .weight = block->query_key_value,
                                                 .bias = block->query_key_value_bias,
                                                 .y = query});
-    nn_rotary(llama->context, query, batch->rows, stride, config->heads, dimension, dimension, llama->frequencies,
-              batch->positions, 1);
-    nn_rotary(llama->context, key, batch->rows, stride, config->key_value_heads, dimension, dimension,
+    /* Keys lie behind the queries of their row, so that they are more heads to turn. */
+    nn_rotary(llama->context, query, batch->rows, stride, config->heads + config->key_value_heads, dimension, dimension,
               llama->frequencies, batch->positions, 1);
     nn_batch_attention(batch, key, value,
                        &(nn_attention_args){.layer = layer,

@@ -142,8 +142,8 @@ static more_status run_chunk(more_vision *clip, const more_vision_batch *batch, 
         embed(clip, more_tensor_data(&batch->pixels[first + i]), &b, b.x + i * config->tokens * config->width);
     for (int64_t state = 0; state <= last_state && !status; state++) {
         if (nn_cancelled(clip->context)) {
-            status = more_fail(error, MORE_ERROR_CANCELLED, "encoding was stopped before layer %lld of %lld",
-                               (long long)state, (long long)config->layers);
+            status = more_fail(error, MORE_ERROR_CANCELLED, "encoding was stopped after %lld of %lld blocks",
+                               (long long)(state > 0 ? state - 1 : 0), (long long)config->layers);
             break;
         }
         if (state > 0)

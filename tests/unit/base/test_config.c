@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "config/config.h"
-#include "config/ini.h"
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -318,6 +318,26 @@ static void wrong_files_are_refused(void **state)
     refuse_file("outer.ini", MORE_ERROR_CORRUPT, "inner.ini:2: expected");
 }
 
+static void shipped_presets_are_read(void **state)
+{
+    (void)state;
+    const char *source = getenv("srcdir");
+    core_buffer pattern = {0};
+    more_error error;
+    glob_t found;
+    core_buffer_format(&pattern, "%s/share/presets/*.ini", source ? source : ".");
+    assert_int_equal(glob(pattern.data, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        core_config *config = create();
+        if (core_config_load(config, found.gl_pathv[i], &error) != MORE_OK)
+            fail_msg("%s", error.message);
+        assert_non_null(core_config_find(config, "llm", "weights"));
+        core_config_destroy(config);
+    }
+    globfree(&found);
+    core_buffer_free(&pattern);
+}
+
 /* ---- Ranks ------------------------------------------------------------------------------------------------------ */
 
 static void the_command_line_wins_over_files_and_they_over_checkpoints(void **state)
@@ -444,6 +464,7 @@ int main(void)
         cmocka_unit_test(includes_stand_where_they_are),
         cmocka_unit_test(circles_and_chains_are_refused),
         cmocka_unit_test(wrong_files_are_refused),
+        cmocka_unit_test(shipped_presets_are_read),
         cmocka_unit_test(the_command_line_wins_over_files_and_they_over_checkpoints),
         cmocka_unit_test(wrong_assignments_are_refused),
         cmocka_unit_test(plugin_options_are_checked_later),

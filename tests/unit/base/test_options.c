@@ -155,6 +155,10 @@ static void a_section_is_parsed(void **state)
     for (int i = 0; i < ROWS; i++)
         assert_int_equal(options.values[i].type, table[i].type);
     core_options_free(&options);
+    const core_option_text bounds[] = {{"size", "4096", "x"}, {"ratio", "0", "x"}};
+    assert_int_equal(core_options_parse("vision", table, ROWS, bounds, 2, NULL, 0, &options, &error), MORE_OK);
+    assert_int_equal(options.values[0].as.i, 4096);
+    core_options_free(&options);
     assert_int_equal(core_options_parse("vision", NULL, 0, NULL, 0, NULL, 0, &options, &error), MORE_OK);
     core_options_free(&options);
 }

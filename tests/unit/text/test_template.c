@@ -209,11 +209,13 @@ static void test_long_line(void **state)
 static void test_names(void **state)
 {
     core_template *t = load("v1");
+    char file[4096];
     more_error error;
     (void)state;
+    snprintf(file, sizeof file, "%s", source_path("share/templates/phi_4.ini"));
     assert_string_equal(core_template_name(t), "vicuna_v1");
     core_template_destroy(t);
-    t = load(source_path("share/templates/phi_4.ini"));
+    t = load(file);
     assert_string_equal(core_template_name(t), "phi_4");
     core_template_destroy(t);
     assert_int_equal(core_template_load("llama_9", source_path("share/templates"), &t, &error), MORE_ERROR_NOT_FOUND);
