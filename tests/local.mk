@@ -2,11 +2,14 @@
 # The test programs, one fragment a folder. Each prints its cases as cmocka does; tests/count counts them.
 
 EXTRA_DIST += tests/count tests/installed/headers tests/installed/run
+include tests/accuracy/local.mk
 include tests/cli/local.mk
 include tests/parity/local.mk
 include tests/unit/base/local.mk
+include tests/unit/image/local.mk
 include tests/unit/nn/local.mk
 include tests/unit/plugins/local.mk
+include tests/unit/text/local.mk
 include tests/unit/weights/local.mk
 
 # What is too slow under sanitizers for every run of ./runtests; make check-sanitizers runs all.

@@ -9,6 +9,7 @@
 #include "generate/chat.h"
 #include "image/steps.h"
 #include "weights/checkpoint.h"
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 struct llavamore_settings {
     atomic_int references;
     llavamore_callbacks callbacks;
-    bool used; /* a model was opened */
+    pthread_mutex_t calling; /* one callback at a time */
+    bool used;               /* a model was opened */
     core_config *config;
     core_registry *registry;
     core_functions *functions;
@@ -50,9 +52,11 @@ llavamore_settings *llavamore_settings_create(const llavamore_callbacks *callbac
     if (!settings)
         return NULL;
     atomic_init(&settings->references, 1);
+    pthread_mutex_init(&settings->calling, NULL);
     if (callbacks)
         settings->callbacks = *callbacks;
     if (core_config_create(&settings->config, NULL) != MORE_OK) {
+        pthread_mutex_destroy(&settings->calling);
         free(settings);
         return NULL;
     }
@@ -67,6 +71,7 @@ void llavamore_settings_destroy(llavamore_settings *settings)
     core_registry_destroy(settings->registry);
     core_host_destroy(atomic_load(&settings->host));
     core_config_destroy(settings->config);
+    pthread_mutex_destroy(&settings->calling);
     free(settings);
 }
 
@@ -105,14 +110,31 @@ static more_log_level log_level(const core_config *config)
     return MORE_LOG_WARNING;
 }
 
+/* The host's workers call from any thread; the user's functions get one call at a time. */
+static void log_one(void *user, more_log_level level, const char *component, const char *message)
+{
+    llavamore_settings *settings = user;
+    pthread_mutex_lock(&settings->calling);
+    settings->callbacks.log(settings->callbacks.user, level, component, message);
+    pthread_mutex_unlock(&settings->calling);
+}
+
+static void progress_one(void *user, const char *stage, int64_t done, int64_t total)
+{
+    llavamore_settings *settings = user;
+    pthread_mutex_lock(&settings->calling);
+    settings->callbacks.progress(settings->callbacks.user, stage, done, total);
+    pthread_mutex_unlock(&settings->calling);
+}
+
 static more_status make_host(llavamore_settings *settings, more_error *error)
 {
     core_host *host = NULL;
     core_host_config config = {.threads = (int32_t)core_config_int64(settings->config, "runtime", "threads"),
                                .log_level = log_level(settings->config),
-                               .log = settings->callbacks.log,
-                               .progress = settings->callbacks.progress,
-                               .user = settings->callbacks.user,
+                               .log = settings->callbacks.log ? log_one : NULL,
+                               .progress = settings->callbacks.progress ? progress_one : NULL,
+                               .user = settings,
                                .weights = core_weights_service()};
     more_status status = core_host_create(&config, &host, error);
     if (status != MORE_OK)

@@ -14,3 +14,6 @@ check_PROGRAMS += tests/parity/test_e2e
 tests_parity_test_e2e_SOURCES = tests/parity/test_e2e.c $(parity_sources)
 tests_parity_test_e2e_LDADD = $(TEST_LIBS)
 EXTRA_DIST += tests/parity/data
+check_PROGRAMS += tests/parity/test_pixels
+tests_parity_test_pixels_SOURCES = tests/parity/test_pixels.c
+tests_parity_test_pixels_LDADD = $(TEST_LIBS)

@@ -26,14 +26,22 @@ char *core_assembly_setting(const core_assembly *assembly, const char *name)
     return assembly->layout ? core_layout_setting(assembly->layout, assembly->folder, name) : NULL;
 }
 
+more_status core_assembly_locate(const core_assembly *assembly, const char *section, char **path, more_error *error)
+{
+    const core_config_entry *entry = core_config_find(assembly->config, section, "weights");
+    *path = NULL;
+    if (!entry || !entry->value[0])
+        return MORE_OK;
+    return core_weights_locate(entry->value, entry->folder, path, error);
+}
+
 static more_status open_folder(core_assembly *assembly, more_error *error)
 {
-    const core_config_entry *weights = core_config_find(assembly->config, "llm", "weights");
-    if (!weights || !weights->value[0])
+    more_status status = core_assembly_locate(assembly, "llm", &assembly->language_path, error);
+    if (status == MORE_OK && !assembly->language_path)
         return more_fail(
             error, MORE_ERROR_ARGUMENT,
             "[llm] weights is not set: give a model folder in the INI file or with --set llm.weights=PATH");
-    more_status status = core_weights_locate(weights->value, weights->folder, &assembly->language_path, error);
     if (status == MORE_OK)
         status = core_checkpoint_open(assembly->language_path, &assembly->folder, error);
     char *layouts = core_data_folder("layouts");

@@ -78,6 +78,9 @@ more_status core_assembly_describe(const core_assembly *assembly, json_t **json,
 /* `key` of the config where the user gave it, else what the layout reads from the checkpoint's own config, else NULL.
  * `name` is "section.key". The caller frees it. */
 char *core_assembly_setting(const core_assembly *assembly, const char *name);
+/* Finds `[section] weights` as the user gave it, relative to the file that it stands in; *path is the caller's, and
+ * NULL, with MORE_OK, when the key was not given. */
+more_status core_assembly_locate(const core_assembly *assembly, const char *section, char **path, more_error *error);
 more_status core_assembly_open_language(core_assembly *assembly, more_error *error);
 more_status core_assembly_open_vision(core_assembly *assembly, more_error *error);
 more_status core_assembly_open_text(core_assembly *assembly, more_error *error);

@@ -7,21 +7,15 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "weights/checkpoint.h"
-#include "weights/locate.h"
 #include <stdlib.h>
 #include <string.h>
 
 static more_status open_tokenizer(core_assembly *assembly, more_error *error)
 {
     const char *path = core_config_string(assembly->config, "llm", "tokenizer");
-    char *located = NULL;
-    more_status status = MORE_OK;
-    if (path && path[0])
-        status = core_weights_locate(path, ".", &located, error);
-    if (status == MORE_OK)
-        status = core_tokenizer_load(located ? located : core_checkpoint_folder(assembly->folder), &assembly->tokenizer,
-                                     error);
-    free(located);
+    if (!path || !path[0])
+        path = core_checkpoint_folder(assembly->folder);
+    more_status status = core_tokenizer_load(path, &assembly->tokenizer, error);
     if (status != MORE_OK)
         return status;
     if (core_tokenizer_size(assembly->tokenizer) > assembly->language_info.vocabulary)

@@ -13,23 +13,20 @@
  * MORE_OK, when nothing is said of an encoder anywhere. */
 static more_status open_tower(core_assembly *assembly, more_checkpoint **whole, more_error *error)
 {
-    const core_config_entry *given = core_config_find(assembly->config, "vision", "weights");
-    char *name = core_assembly_setting(assembly, "vision.weights");
-    more_status status = MORE_OK;
+    more_error reason = {{0}};
     *whole = NULL;
+    more_status status = core_assembly_locate(assembly, "vision", &assembly->vision_path, error);
+    if (status != MORE_OK || assembly->vision_path)
+        return status == MORE_OK ? core_checkpoint_open(assembly->vision_path, whole, error) : status;
+    char *name = core_assembly_setting(assembly, "vision.weights");
     if (!name)
         return MORE_OK;
-    const char *base = given ? given->folder : core_checkpoint_folder(assembly->folder);
-    more_error reason = {{0}};
-    status = core_weights_locate(name, base, &assembly->vision_path, &reason);
+    status = core_weights_locate(name, core_checkpoint_folder(assembly->folder), &assembly->vision_path, &reason);
     if (status == MORE_OK)
         status = core_checkpoint_open(assembly->vision_path, whole, error);
-    else if (!given)
-        status =
-            more_fail(error, status, "%s: its vision tower '%s' is not on this machine (%.400s); set [vision] weights",
-                      assembly->language_path, name, reason.message);
     else
-        more_fail(error, status, "%s", reason.message);
+        more_fail(error, status, "%s: its vision tower '%s' is not on this machine (%.400s); set [vision] weights",
+                  assembly->language_path, name, reason.message);
     free(name);
     return status;
 }
@@ -145,17 +142,17 @@ static more_status open_preprocessing(core_assembly *assembly, more_error *error
 /* The projector's part: of [projector] weights where given, else of the language folder. */
 static more_status projector_part(core_assembly *assembly, more_checkpoint **part, more_error *error)
 {
-    const core_config_entry *weights = core_config_find(assembly->config, "projector", "weights");
     more_checkpoint *whole = NULL;
-    if (!weights || !weights->value[0]) {
+    more_status status = core_assembly_locate(assembly, "projector", &assembly->projector_path, error);
+    if (status != MORE_OK)
+        return status;
+    if (!assembly->projector_path) {
         assembly->projector_path = strdup(assembly->language_path);
         return core_layout_part(assembly->layout, assembly->folder, "projector", part, error);
     }
     core_layout *layout = NULL;
     char *folder = core_data_folder("layouts");
-    more_status status = core_weights_locate(weights->value, weights->folder, &assembly->projector_path, error);
-    if (status == MORE_OK)
-        status = core_checkpoint_open(assembly->projector_path, &whole, error);
+    status = core_checkpoint_open(assembly->projector_path, &whole, error);
     /* A file of nothing but the projector's tensors fits no layout: it is then taken as a whole. */
     if (status == MORE_OK && folder && core_layout_find(folder, whole, &layout, NULL) == MORE_OK &&
         core_layout_has_part(layout, "projector"))

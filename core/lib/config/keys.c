@@ -6,9 +6,8 @@
 static const more_option vision_keys[] = {
     {"plugin", MORE_STRING, "auto", 0, 0, NULL, "Id of the vision plugin; auto = the one that knows the weights best."},
     {"weights", MORE_STRING, "", 0, 0, NULL,
-     "Checkpoint of the vision encoder: a folder, a file, or org/name in the Hugging Face cache; empty = the one "
-     "inside "
-     "the language model's checkpoint."},
+     "Checkpoint of the vision encoder: a folder, a file, or org/name in the Hugging Face cache; empty = the one that "
+     "the language model's folder names."},
     {"layer", MORE_STRING, "auto", 0, 0, NULL,
      "Hidden states that go to the projector, apart by commas; 0 = the embeddings, -1 = the last block's output, -2 = "
      "the one before it; auto = the checkpoint's choice, else -2."},

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+
+check_PROGRAMS += tests/unit/text/test_sampler
+tests_unit_text_test_sampler_SOURCES = tests/unit/text/test_sampler.c
+tests_unit_text_test_sampler_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/text/test_template
+tests_unit_text_test_template_SOURCES = tests/unit/text/test_template.c
+tests_unit_text_test_template_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/text/test_tokenizer
+tests_unit_text_test_tokenizer_SOURCES = tests/unit/text/test_tokenizer.c
+tests_unit_text_test_tokenizer_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_tokens
+tests_parity_test_tokens_SOURCES = tests/parity/test_tokens.c
+tests_parity_test_tokens_LDADD = $(TEST_LIBS)
+EXTRA_DIST += tests/unit/text/data/make_sampler.py tests/unit/text/data/sampler.json
