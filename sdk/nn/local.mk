@@ -23,6 +23,8 @@ sdk_nn_libnn_la_SOURCES = \
 	sdk/nn/matrix.c \
 	sdk/nn/nn.h \
 	sdk/nn/pack.h \
+	sdk/nn/probe.c \
+	sdk/nn/probe.h \
 	sdk/nn/rotary.c \
 	sdk/nn/source.c \
 	sdk/nn/cpu/kernels.h \

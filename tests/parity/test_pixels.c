@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Decoding and preprocessing against Pillow and transformers' slow image processors: tests/parity/data/pixels, whose
- * README says what is in it. Everything is compared by SHA-256, so a single different bit fails; of JPEG the distance to
- * Pillow's decoder is measured and printed.
+ * README says what is in it. Everything is compared by SHA-256, so a single different bit fails; of JPEG the distance
+ * to Pillow's decoder is measured and printed.
  */
 #include "base/file.h"
 #include "base/json.h"
@@ -68,10 +68,10 @@ static void block(const unsigned char *bytes, const uint32_t k[64], uint32_t h[8
                (turn(w[i - 2], 17) ^ turn(w[i - 2], 19) ^ w[i - 2] >> 10);
     memcpy(s, h, sizeof s);
     for (int i = 0; i < 64; i++) {
-        uint32_t first = s[7] + (turn(s[4], 6) ^ turn(s[4], 11) ^ turn(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) +
-                         k[i] + w[i];
-        uint32_t second = (turn(s[0], 2) ^ turn(s[0], 13) ^ turn(s[0], 22)) +
-                          ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+        uint32_t first =
+            s[7] + (turn(s[4], 6) ^ turn(s[4], 11) ^ turn(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) + k[i] + w[i];
+        uint32_t second =
+            (turn(s[0], 2) ^ turn(s[0], 13) ^ turn(s[0], 22)) + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
         memmove(s + 1, s, 7 * sizeof *s);
         s[4] += first;
         s[0] = first + second;
@@ -169,7 +169,8 @@ static void test_decoded_bytes(void **state)
     json_t *item;
     size_t index;
     int wrong = 0, equal = 0;
-    json_array_foreach(json_object_get(f->json, "images"), index, item) {
+    json_array_foreach(json_object_get(f->json, "images"), index, item)
+    {
         core_image image;
         char hex[65];
         const char *twin = text_of(item, "twin");
@@ -219,7 +220,8 @@ static void test_jpeg_distance(void **state)
     json_t *item;
     size_t index;
     int files = 0;
-    json_array_foreach(json_object_get(f->json, "images"), index, item) {
+    json_array_foreach(json_object_get(f->json, "images"), index, item)
+    {
         core_image ours, theirs;
         if (!text_of(item, "twin"))
             continue;
@@ -278,13 +280,15 @@ static void test_pixels(void **state)
     json_t *image, *item;
     size_t index, number;
     int wrong = 0, equal = 0, images = 0;
-    json_array_foreach(json_object_get(f->json, "images"), index, image) {
+    json_array_foreach(json_object_get(f->json, "images"), index, image)
+    {
         core_image decoded;
         const char *twin = text_of(image, "twin"), *file = text_of(image, "file");
         core_image_init(&decoded, 0);
         load(f, twin ? twin : file, &decoded);
         images++;
-        json_array_foreach(json_object_get(f->json, "cases"), number, item) {
+        json_array_foreach(json_object_get(f->json, "cases"), number, item)
+        {
             if (strcmp(text_of(item, "image"), file))
                 continue;
             if (run_case(f, item, &decoded))

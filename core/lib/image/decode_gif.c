@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * GIF89a: the first frame. The decoder gets a file rebuilt of that frame alone, with the palette in force and without
- * transparency, so that transparent pixels keep their palette colour as in Pillow; the frame is then laid on a canvas of
- * the transparent colour, or colour 0 where there is none.
+ * transparency, so that transparent pixels keep their palette colour as in Pillow; the frame is then laid on a canvas
+ * of the transparent colour, or colour 0 where there is none.
  */
 #include "base/buffer.h"
 #include "image/formats.h"
@@ -144,9 +144,9 @@ more_status core_decode_gif(const core_encoded *file, core_image *image, more_er
     more_status status = find_frame(file, &first, error);
     if (status == MORE_OK) { /* a frame that sticks out makes the canvas larger */
         int64_t right = first.left + first.width, bottom = first.top + first.height;
-        status = image->abi.allocate(&image->abi, MORE_IMAGE_U8,
-                                     right > first.canvas_width ? right : first.canvas_width,
-                                     bottom > first.canvas_height ? bottom : first.canvas_height, 3, error);
+        status =
+            image->abi.allocate(&image->abi, MORE_IMAGE_U8, right > first.canvas_width ? right : first.canvas_width,
+                                bottom > first.canvas_height ? bottom : first.canvas_height, 3, error);
     }
     if (status == MORE_OK) {
         rebuild(&first, &whole);

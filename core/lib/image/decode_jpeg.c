@@ -35,10 +35,11 @@ static more_status read_frame(const core_encoded *file, int code, const unsigned
                               more_error *error)
 {
     if (code > 0xc2)
-        return more_fail(error, MORE_ERROR_UNSUPPORTED,
-                         "%s: JPEG coding process %d (lossless, hierarchical or arithmetic) is not taken, only baseline "
-                         "and progressive",
-                         file->name, code - 0xc0);
+        return more_fail(
+            error, MORE_ERROR_UNSUPPORTED,
+            "%s: JPEG coding process %d (lossless, hierarchical or arithmetic) is not taken, only baseline "
+            "and progressive",
+            file->name, code - 0xc0);
     if (size < 6)
         return core_broken_image(file, "broken JPEG: its frame header is too short", error);
     if (body[0] != 8)
@@ -68,8 +69,8 @@ static more_status check_tables(const core_encoded *file, const unsigned char *b
     return MORE_OK;
 }
 
-static more_status read_segment(const core_encoded *file, int code, const unsigned char *body, size_t size,
-                                walk *place, core_exif *exif, more_error *error)
+static more_status read_segment(const core_encoded *file, int code, const unsigned char *body, size_t size, walk *place,
+                                core_exif *exif, more_error *error)
 {
     bool frame = code >= 0xc0 && code <= 0xcf && code != 0xc4 && code != 0xc8 && code != 0xcc;
     if (frame)

@@ -42,9 +42,21 @@ void core_stb_free(void *pixels);
 more_status core_broken_image(const core_encoded *file, const char *reason, more_error *error);
 
 /* Little- and big-endian numbers of a file; the caller has checked that the bytes are there. */
-static inline uint32_t core_le16(const unsigned char *p) { return (uint32_t)(p[0] | p[1] << 8); }
-static inline uint32_t core_le32(const unsigned char *p) { return core_le16(p) | core_le16(p + 2) << 16; }
-static inline uint32_t core_be16(const unsigned char *p) { return (uint32_t)(p[0] << 8 | p[1]); }
-static inline uint32_t core_be32(const unsigned char *p) { return core_be16(p) << 16 | core_be16(p + 2); }
+static inline uint32_t core_le16(const unsigned char *p)
+{
+    return (uint32_t)(p[0] | p[1] << 8);
+}
+static inline uint32_t core_le32(const unsigned char *p)
+{
+    return core_le16(p) | core_le16(p + 2) << 16;
+}
+static inline uint32_t core_be16(const unsigned char *p)
+{
+    return (uint32_t)(p[0] << 8 | p[1]);
+}
+static inline uint32_t core_be32(const unsigned char *p)
+{
+    return core_be16(p) << 16 | core_be16(p + 2);
+}
 
 #endif

@@ -23,12 +23,29 @@ typedef struct writer {
 
 /* Keys that say nothing about the pixels, or that this reading is made of. Anything else is refused unless it is null
  * or false: it may ask for a step that we would leave out. */
-static const char *const known_keys[] = {
-    "do_convert_rgb", "do_resize",      "size",           "resample",  "do_center_crop",
-    "crop_size",      "do_rescale",     "rescale_factor", "do_normalize", "image_mean",
-    "image_std",      "processor_class", "image_processor_type", "feature_extractor_type", "_valid_processor_keys",
-    "auto_map",       "return_tensors", "data_format",    "input_data_format", "default_to_square",
-    "image_seq_length", "image_token", "_name_or_path"};
+static const char *const known_keys[] = {"do_convert_rgb",
+                                         "do_resize",
+                                         "size",
+                                         "resample",
+                                         "do_center_crop",
+                                         "crop_size",
+                                         "do_rescale",
+                                         "rescale_factor",
+                                         "do_normalize",
+                                         "image_mean",
+                                         "image_std",
+                                         "processor_class",
+                                         "image_processor_type",
+                                         "feature_extractor_type",
+                                         "_valid_processor_keys",
+                                         "auto_map",
+                                         "return_tensors",
+                                         "data_format",
+                                         "input_data_format",
+                                         "default_to_square",
+                                         "image_seq_length",
+                                         "image_token",
+                                         "_name_or_path"};
 
 static void refuse(writer *w, const char *key, const char *reason)
 {
@@ -44,7 +61,8 @@ static void check_keys(writer *w)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(w->config, key, value) {
+    json_object_foreach(w->config, key, value)
+    {
         bool known = json_is_null(value) || json_is_false(value);
         for (size_t i = 0; i < sizeof known_keys / sizeof *known_keys && !known; i++)
             known = !strcmp(key, known_keys[i]);
@@ -92,8 +110,9 @@ static void write_resize(writer *w, bool crops)
     } else if (pixels(size) && crops) { /* the old form of processors that crop: a bare number is the shortest edge */
         core_buffer_format(w->steps, ", resize_shortest(%" PRId64 ", %s)", pixels(size), filter);
     } else {
-        refuse(w, "size", json_is_integer(size) ? "may mean a square or a shortest edge"
-                                                : "is neither {height, width} nor {shortest_edge} in pixels");
+        refuse(w, "size",
+               json_is_integer(size) ? "may mean a square or a shortest edge"
+                                     : "is neither {height, width} nor {shortest_edge} in pixels");
     }
 }
 
@@ -161,8 +180,7 @@ static bool write_padding(core_buffer *out, const double *mean)
     for (int c = 0; c < 3; c++)
         if (!(mean[c] * 255 >= 0 && mean[c] * 255 < 256))
             return false;
-    core_buffer_format(out, "pad_square(%d, %d, %d)", (int)(mean[0] * 255), (int)(mean[1] * 255),
-                       (int)(mean[2] * 255));
+    core_buffer_format(out, "pad_square(%d, %d, %d)", (int)(mean[0] * 255), (int)(mean[1] * 255), (int)(mean[2] * 255));
     return true;
 }
 
@@ -349,10 +367,11 @@ more_status core_pipeline_run(const core_pipeline *pipeline, const more_image *d
         current = &images[i & 1].abi;
     }
     if (status == MORE_OK && (current == decoded || current->format != MORE_IMAGE_F32 || current->channels != 3))
-        status = more_fail(error, MORE_ERROR_ARGUMENT,
-                           "the preprocessing steps leave %" PRId64 " channels of %s, an encoder takes 3 of floats: end "
-                           "them with rescale() and normalize()",
-                           current->channels, current->format == MORE_IMAGE_F32 ? "floats" : "bytes");
+        status =
+            more_fail(error, MORE_ERROR_ARGUMENT,
+                      "the preprocessing steps leave %" PRId64 " channels of %s, an encoder takes 3 of floats: end "
+                      "them with rescale() and normalize()",
+                      current->channels, current->format == MORE_IMAGE_F32 ? "floats" : "bytes");
     if (status == MORE_OK)
         core_image_swap(pixels, &images[(pipeline->calls.count - 1) & 1]);
     core_image_free(&images[0]);

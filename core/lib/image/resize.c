@@ -85,8 +85,8 @@ const char *core_filter_name(int64_t filter)
 /* ---- Coefficients of one axis ----------------------------------------------------------------------------------- */
 
 typedef struct axis {
-    int64_t *first; /* first source sample of each target sample */
-    int64_t *taps;  /* number of source samples */
+    int64_t *first;   /* first source sample of each target sample */
+    int64_t *taps;    /* number of source samples */
     int32_t *weights; /* `stride` a target sample */
     int64_t stride;
 } axis;
@@ -229,9 +229,8 @@ static more_status resample_both(const more_image *in, more_image *out, core_fil
     bool rows_first = in->height > out->height && in->height - out->height > 2 * (in->width - out->width);
     core_image between;
     core_image_init(&between, 4 * CORE_IMAGE_MAX_PIXELS);
-    more_status status =
-        between.abi.allocate(&between.abi, MORE_IMAGE_U8, rows_first ? in->width : out->width,
-                             rows_first ? out->height : in->height, in->channels, error);
+    more_status status = between.abi.allocate(&between.abi, MORE_IMAGE_U8, rows_first ? in->width : out->width,
+                                              rows_first ? out->height : in->height, in->channels, error);
     if (status == MORE_OK)
         status = rows_first ? resample_rows(in->data, in->height, &between.abi, filter, error)
                             : resample_columns(in, between.abi.data, out->width, filter, error);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Resampling of 8-bit images, bit-equal to Pillow's Image.resize (libImaging/Resample.c and Geometry.c): separable, 8
- * bits between the two passes, fixed-point coefficients of 22 fractional bits, the filter's support widened by the scale
- * when shrinking. The order of the passes is that of Pillow 13; older releases always do columns first, which moves
- * single values of tall pictures by 1.
+ * bits between the two passes, fixed-point coefficients of 22 fractional bits, the filter's support widened by the
+ * scale when shrinking. The order of the passes is that of Pillow 13; older releases always do columns first, which
+ * moves single values of tall pictures by 1.
  */
 #ifndef CORE_IMAGE_RESIZE_H
 #define CORE_IMAGE_RESIZE_H

@@ -29,11 +29,10 @@ more_status core_stb_decode(const core_encoded *file, int64_t width, int64_t hei
     if (file->size > INT32_MAX)
         return core_broken_image(file, "is over 2 GiB", error);
     if (wide)
-        *pixels = stbi_load_16_from_memory(file->bytes, (int)file->size, &got_width, &got_height, &got_channels,
-                                           channels);
-    else
         *pixels =
-            stbi_load_from_memory(file->bytes, (int)file->size, &got_width, &got_height, &got_channels, channels);
+            stbi_load_16_from_memory(file->bytes, (int)file->size, &got_width, &got_height, &got_channels, channels);
+    else
+        *pixels = stbi_load_from_memory(file->bytes, (int)file->size, &got_width, &got_height, &got_channels, channels);
     if (!*pixels)
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: broken image (%s)", file->name, stbi_failure_reason());
     if (got_width == width && got_height == height)

@@ -40,8 +40,8 @@ static more_status pad_square(const more_image *in, more_image *out, more_error 
         status = more_fail(error, MORE_ERROR_ARGUMENT, "pad_square works on RGB images: put convert_rgb() before it");
     if (status == MORE_OK && ((red | green | blue) < 0 || red > 255 || green > 255 || blue > 255))
         status = more_fail(error, MORE_ERROR_ARGUMENT,
-                           "pad_square: colour %" PRId64 ", %" PRId64 ", %" PRId64 " is not within 0 to 255", red, green,
-                           blue);
+                           "pad_square: colour %" PRId64 ", %" PRId64 ", %" PRId64 " is not within 0 to 255", red,
+                           green, blue);
     if (status == MORE_OK)
         status = out->allocate(out, MORE_IMAGE_U8, side, side, 3, error);
     if (status != MORE_OK)
@@ -70,7 +70,8 @@ static more_status resize_shortest(const more_image *in, more_image *out, more_e
     int64_t shorter = in->width <= in->height ? in->width : in->height;
     int64_t longer = in->width <= in->height ? in->height : in->width, product;
     if (size < 1 || __builtin_mul_overflow(size, longer, &product))
-        return more_fail(error, MORE_ERROR_ARGUMENT, "resize_shortest: a size of %" PRId64 " pixels can't be made", size);
+        return more_fail(error, MORE_ERROR_ARGUMENT, "resize_shortest: a size of %" PRId64 " pixels can't be made",
+                         size);
     int64_t length = (int64_t)((double)product / (double)shorter);
     return in->width <= in->height ? resize(in, out, error, size, length, filter)
                                    : resize(in, out, error, length, size, filter);
@@ -139,8 +140,8 @@ static more_status normalize(const more_image *in, more_image *out, more_error *
     const float mean[3] = {(float)mean_red, (float)mean_green, (float)mean_blue};
     const float deviation[3] = {(float)std_red, (float)std_green, (float)std_blue};
     if (in->channels != 3)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "normalize works on 3 channels, not %" PRId64
-                                                     ": put convert_rgb() first", in->channels);
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "normalize works on 3 channels, not %" PRId64 ": put convert_rgb() first", in->channels);
     for (int c = 0; c < 3; c++)
         if (!(fabsf(deviation[c]) > 0))
             return more_fail(error, MORE_ERROR_ARGUMENT, "normalize: a standard deviation of 0");
@@ -159,13 +160,17 @@ static more_status normalize(const more_image *in, more_image *out, more_error *
     return MORE_OK;
 }
 
-#define STEP(name, parameters, doc) {MORE_STAGE_PREPROCESS, #name, parameters, doc, (void (*)(void))name}
+#define STEP(name, parameters, doc)                                                                                    \
+    {                                                                                                                  \
+        MORE_STAGE_PREPROCESS, #name, parameters, doc, (void (*)(void))name                                            \
+    }
 
 static const more_function functions[] = {
     STEP(convert_rgb, "", "Gives 3 channels: grey is repeated, alpha is dropped without blending."),
-    STEP(pad_square, "int64 red, int64 green, int64 blue",
-         "Centres the picture on a square of its longer side filled with a colour (0 to 255); LLaVA takes 255 times the "
-         "encoder's mean, cut to whole numbers."),
+    STEP(
+        pad_square, "int64 red, int64 green, int64 blue",
+        "Centres the picture on a square of its longer side filled with a colour (0 to 255); LLaVA takes 255 times the "
+        "encoder's mean, cut to whole numbers."),
     STEP(resize, "int64 width, int64 height, string filter = bicubic",
          "Stretches to width x height pixels; filter: nearest, box, bilinear, hamming, bicubic or lanczos, as Pillow "
          "computes them."),

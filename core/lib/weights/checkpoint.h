@@ -31,9 +31,9 @@ typedef struct core_view {
     int32_t prefix_count;
     const char *const *excludes; /* tensors whose name in the parent begins with one of these are left out */
     int32_t exclude_count;
-    const char *config_root;     /* dotted key of the object in config.json that becomes the metadata; where it is
-                                    absent the view has no metadata at all (another part's numbers would mislead) */
-    const more_tensor_map *map;  /* tensors answer to canonical names, and to nothing else */
+    const char *config_root;    /* dotted key of the object in config.json that becomes the metadata; where it is
+                                   absent the view has no metadata at all (another part's numbers would mislead) */
+    const more_tensor_map *map; /* tensors answer to canonical names, and to nothing else */
 } core_view;
 
 /* A new object with one reference that keeps its parent's files alive. MORE_ERROR_NOT_FOUND when no tensor begins with

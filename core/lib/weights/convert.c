@@ -8,8 +8,9 @@ size_t core_format_width(const char *format)
     static const struct {
         const char *name;
         size_t width;
-    } widths[] = {{"f64", 8}, {"f32", 4}, {"f16", 2}, {"bf16", 2},    {"i64", 8},     {"i32", 4}, {"i16", 2}, {"i8", 1},
-                  {"u64", 8}, {"u32", 4}, {"u16", 2}, {"u8", 1},      {"bool", 1},    {"f8_e4m3", 1}, {"f8_e5m2", 1}};
+    } widths[] = {{"f64", 8}, {"f32", 4}, {"f16", 2},  {"bf16", 2},    {"i64", 8},
+                  {"i32", 4}, {"i16", 2}, {"i8", 1},   {"u64", 8},     {"u32", 4},
+                  {"u16", 2}, {"u8", 1},  {"bool", 1}, {"f8_e4m3", 1}, {"f8_e5m2", 1}};
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         if (!strcmp(format, widths[i].name))
             return widths[i].width;

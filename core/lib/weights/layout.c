@@ -283,10 +283,10 @@ more_status core_layout_find(const char *folder, more_checkpoint *checkpoint, co
     free(items);
     if (status == MORE_OK && !*layout) {
         char *type = config_text(checkpoint, "model_type");
-        status = more_fail(error, MORE_ERROR_NOT_FOUND,
-                           "%s: no layout fits (model_type %.60s); tried %.400s; add one to %s",
-                           core_weights_service()->path(checkpoint), type ? type : "missing",
-                           tried.data ? tried.data : "none", folder);
+        status =
+            more_fail(error, MORE_ERROR_NOT_FOUND, "%s: no layout fits (model_type %.60s); tried %.400s; add one to %s",
+                      core_weights_service()->path(checkpoint), type ? type : "missing",
+                      tried.data ? tried.data : "none", folder);
         free(type);
     } else if (status != MORE_OK) {
         core_layout_free(*layout);
@@ -330,8 +330,8 @@ static char *translate(const char *table, char *value)
     while (value && *table) {
         table += strspn(table, " \t");
         size_t length = strcspn(table, " \t"), equals = strcspn(table, "=");
-        if (equals < length && ((equals == 1 && *table == '*') ||
-                                (strlen(value) == equals && !strncmp(table, value, equals)))) {
+        if (equals < length &&
+            ((equals == 1 && *table == '*') || (strlen(value) == equals && !strncmp(table, value, equals)))) {
             char *result = strndup(table + equals + 1, length - equals - 1);
             free(value);
             return result;

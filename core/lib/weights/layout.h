@@ -13,8 +13,7 @@ typedef struct core_layout core_layout;
 /* Reads every *.ini of `folder` and gives the layout that fits the checkpoint, the highest [layout] score of several.
  * MORE_ERROR_NOT_FOUND names the checkpoint's model_type and the layouts tried; MORE_ERROR_CORRUPT names file and line
  * of a layout that can't be read. The caller frees it. */
-more_status core_layout_find(const char *folder, more_checkpoint *checkpoint, core_layout **layout,
-                             more_error *error);
+more_status core_layout_find(const char *folder, more_checkpoint *checkpoint, core_layout **layout, more_error *error);
 /* Reads one layout file. */
 more_status core_layout_read(const char *path, core_layout **layout, more_error *error);
 void core_layout_free(core_layout *layout);

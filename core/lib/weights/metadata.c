@@ -28,9 +28,9 @@ static more_status wrong_type(more_checkpoint *checkpoint, const char *key, json
                               more_error *error)
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    more_status status = more_fail(error, MORE_ERROR_CORRUPT, "%s: '%s%s' is %.80s, not %s",
-                                   checkpoint->source->config_path, checkpoint->root ? checkpoint->root : "", key,
-                                   text ? text : "?", wanted);
+    more_status status =
+        more_fail(error, MORE_ERROR_CORRUPT, "%s: '%s%s' is %.80s, not %s", checkpoint->source->config_path,
+                  checkpoint->root ? checkpoint->root : "", key, text ? text : "?", wanted);
     free(text);
     return status;
 }

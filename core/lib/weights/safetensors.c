@@ -10,8 +10,8 @@
 
 struct core_safetensors {
     char *path;
-    core_map map;               /* empty when the caller keeps the bytes */
-    const unsigned char *data;  /* first byte behind the header */
+    core_map map;              /* empty when the caller keeps the bytes */
+    const unsigned char *data; /* first byte behind the header */
     uint64_t data_size;
     json_t *header;
     core_tensor_entry *entries; /* in the order of their bytes */
@@ -21,9 +21,9 @@ struct core_safetensors {
 
 static const struct {
     const char *dtype, *format;
-} formats[] = {{"F64", "f64"}, {"F32", "f32"}, {"F16", "f16"}, {"BF16", "bf16"}, {"I64", "i64"}, {"I32", "i32"},
-               {"I16", "i16"}, {"I8", "i8"},   {"U64", "u64"}, {"U32", "u32"},   {"U16", "u16"}, {"U8", "u8"},
-               {"BOOL", "bool"}, {"F8_E4M3", "f8_e4m3"}, {"F8_E5M2", "f8_e5m2"}};
+} formats[] = {{"F64", "f64"}, {"F32", "f32"}, {"F16", "f16"},   {"BF16", "bf16"},       {"I64", "i64"},
+               {"I32", "i32"}, {"I16", "i16"}, {"I8", "i8"},     {"U64", "u64"},         {"U32", "u32"},
+               {"U16", "u16"}, {"U8", "u8"},   {"BOOL", "bool"}, {"F8_E4M3", "f8_e4m3"}, {"F8_E5M2", "f8_e5m2"}};
 
 static more_status bad(const core_safetensors *file, const char *name, const char *reason, more_error *error)
 {
@@ -65,8 +65,7 @@ static more_status read_shape(const core_safetensors *file, json_t *json, core_t
     return MORE_OK;
 }
 
-static more_status read_offsets(const core_safetensors *file, json_t *json, core_tensor_entry *entry,
-                                more_error *error)
+static more_status read_offsets(const core_safetensors *file, json_t *json, core_tensor_entry *entry, more_error *error)
 {
     json_t *offsets = json_object_get(json, "data_offsets");
     json_t *first = json_array_get(offsets, 0), *second = json_array_get(offsets, 1);
@@ -153,7 +152,8 @@ static more_status read_entries(core_safetensors *file, more_error *error)
     file->sorted = calloc(size + 1, sizeof *file->sorted);
     if (!file->entries || !file->sorted)
         return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory for %zu tensors", file->path, size);
-    json_object_foreach(file->header, name, json) {
+    json_object_foreach(file->header, name, json)
+    {
         if (!strcmp(name, "__metadata__"))
             continue;
         more_status status = read_entry(file, name, json, &file->entries[file->count++], error);
@@ -173,7 +173,8 @@ static more_status read_metadata(const core_safetensors *file, more_error *error
     const char *key;
     if (metadata && !json_is_object(metadata))
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: __metadata__ is not an object", file->path);
-    json_object_foreach(metadata, key, value) {
+    json_object_foreach(metadata, key, value)
+    {
         if (!json_is_string(value))
             return more_fail(error, MORE_ERROR_CORRUPT, "%s: __metadata__ '%s' is not a string", file->path, key);
     }

@@ -35,8 +35,8 @@ static more_status add_file(core_source *source, const char *name, core_safetens
 }
 
 /* Appends the file's tensors; of a shard those that the weight map puts there. */
-static more_status add_entries(core_source *source, const core_safetensors *file, json_t *weight_map,
-                               const char *shard, more_error *error)
+static more_status add_entries(core_source *source, const core_safetensors *file, json_t *weight_map, const char *shard,
+                               more_error *error)
 {
     int64_t count = core_safetensors_count(file);
     const core_tensor_entry **entries =
@@ -79,7 +79,8 @@ static more_status list_shards(const char *path, json_t *weight_map, const char 
     *shards = calloc(json_object_size(weight_map) + 1, sizeof(char *));
     if (!*shards)
         return no_memory(path, error);
-    json_object_foreach(weight_map, name, value) {
+    json_object_foreach(weight_map, name, value)
+    {
         const char *shard = json_string_value(value);
         if (!shard || !*shard || strchr(shard, '/') || !strcmp(shard, ".") || !strcmp(shard, ".."))
             return more_fail(error, MORE_ERROR_CORRUPT,
@@ -101,7 +102,8 @@ static more_status missing_tensor(const core_source *source, const char *path, j
 {
     const char *name;
     json_t *value;
-    json_object_foreach(weight_map, name, value) {
+    json_object_foreach(weight_map, name, value)
+    {
         for (size_t i = 0; i < count; i++)
             if (!strcmp(json_string_value(value), shards[i]) && !core_safetensors_find(source->files[i], name))
                 return more_fail(error, MORE_ERROR_CORRUPT,

@@ -8,8 +8,10 @@
 
 static more_status bad(const char *path, const char *name, more_error *error)
 {
-    return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s': is not [float format, [dimensions]] of a shape that "
-                                                "fits memory", path, name);
+    return more_fail(error, MORE_ERROR_CORRUPT,
+                     "%s: tensor '%s': is not [float format, [dimensions]] of a shape that "
+                     "fits memory",
+                     path, name);
 }
 
 static more_status read_one(const char *path, const char *name, json_t *json, core_tensor_entry *entry,
@@ -56,7 +58,8 @@ more_status core_synthetic_read(const char *path, core_tensor_entry **entries, i
         status = more_fail(error, MORE_ERROR_CORRUPT, "%s: is not an object of tensor names", path);
     else if (!*entries)
         status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
-    json_object_foreach(json, name, item) {
+    json_object_foreach(json, name, item)
+    {
         if (status == MORE_OK)
             status = read_one(path, name, item, &(*entries)[(*count)++], error);
     }

@@ -102,11 +102,11 @@ static more_status find(const more_checkpoint *checkpoint, const char *name, ten
     else
         found->entry = find_plain(checkpoint, name);
     if (status == MORE_OK && !found->entry)
-        status = checkpoint->map && !tried.size
-                     ? more_fail(error, MORE_ERROR_NOT_FOUND, "%s: '%s' is not in the plugin's tensor map", path, name)
-                     : more_fail(error, MORE_ERROR_NOT_FOUND, "%s: tensor '%s' is missing%s%.600s%s", path, name,
-                                 tried.size ? " (looked for " : "", tried.size ? tried.data : "",
-                                 tried.size ? ")" : "");
+        status =
+            checkpoint->map && !tried.size
+                ? more_fail(error, MORE_ERROR_NOT_FOUND, "%s: '%s' is not in the plugin's tensor map", path, name)
+                : more_fail(error, MORE_ERROR_NOT_FOUND, "%s: tensor '%s' is missing%s%.600s%s", path, name,
+                            tried.size ? " (looked for " : "", tried.size ? tried.data : "", tried.size ? ")" : "");
     if (status == MORE_OK && found->transposed && found->entry->rank != 2)
         status = more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has %d dimensions; a transposed one has 2",
                            found->entry->path, found->entry->name, found->entry->rank);
@@ -118,8 +118,9 @@ more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more
 {
     tensor found;
     if (!MORE_HAS(info, more_weight_info, bytes))
-        return more_fail(error, MORE_ERROR_VERSION, "weight info of '%s': struct_size %zu is too small, set it to "
-                                                    "MORE_STRUCT_SIZE(more_weight_info, bytes)",
+        return more_fail(error, MORE_ERROR_VERSION,
+                         "weight info of '%s': struct_size %zu is too small, set it to "
+                         "MORE_STRUCT_SIZE(more_weight_info, bytes)",
                          name, info->struct_size);
     more_status status = find(checkpoint, name, &found, error);
     if (status != MORE_OK)

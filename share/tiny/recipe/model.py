@@ -67,6 +67,12 @@ def normalise(pixels):
 # --- official folders ---------------------------------------------------------------------------
 
 
+def write_tensors(path, tensors):
+    """A safetensors file that everyone may read."""
+    save_file(tensors, path, {"format": "pt"})
+    path.chmod(0o644)
+
+
 def half(state, prefix=""):
     """The state's tensors as contiguous f16 under `prefix`."""
     return {prefix + name: value.detach().half().contiguous() for name, value in state.items()
@@ -78,7 +84,7 @@ def export(out, tower, projector, language, tokenizer):
     clip, llava = out / "clip", out / "llava"
     clip.mkdir(parents=True, exist_ok=True)
     llava.mkdir(exist_ok=True)
-    save_file(half(tower.state_dict()), clip / "model.safetensors", {"format": "pt"})
+    write_tensors(clip / "model.safetensors", half(tower.state_dict()))
     write_json(clip / "config.json", {
         "architectures": ["CLIPVisionModel"], "model_type": "clip", "projection_dim": VISION["projection_dim"],
         "torch_dtype": "float16", "vision_config": {"model_type": "clip_vision_model", **VISION}})
@@ -117,7 +123,7 @@ def write_shards(folder, tensors):
         seen += tensor.nbytes
     names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     for name, shard in zip(names, shards):
-        save_file(shard, folder / name, {"format": "pt"})
+        write_tensors(folder / name, shard)
     write_json(folder / "model.safetensors.index.json", {
         "metadata": {"total_size": total},
         "weight_map": {tensor: name for name, shard in zip(names, shards) for tensor in sorted(shard)}})

@@ -23,7 +23,8 @@ from prompt import IGNORE_INDEX, SYSTEM, build_tokenizer, write_json
 GRID = PIXELS // PATCH
 # steps, scenes a step, peak learning rate, first scene seed
 STAGES = {"vision": (2000, 64, 1.5e-3, 10_000_000), "text": (800, 16, 2e-3, 20_000_000),
-          "stage1": (150, 32, 2e-3, 30_000_000), "stage2": (1900, 16, 1.5e-3, 40_000_000)}
+          "align": (300, 32, 3e-3, 25_000_000), "stage1": (100, 32, 1e-3, 30_000_000),
+          "stage2": (1500, 16, 1.5e-3, 40_000_000)}
 QUESTIONS_PER_SCENE, FOLLOW_UPS, WARM_UP = 8, 0.3, 0.03
 BRIEF, LONG = "\nAnswer the question using a single word or phrase.", ("describe", "at", "relation")
 
@@ -231,21 +232,59 @@ def picture_batches(tower, pack_of):
     return make_batch
 
 
-def train_stage1(work, tower, language, writer):
-    """The projector alone, on captions under the plain template."""
+def patch_words(labels):
+    """The words for a patch with these labels."""
+    kind, colour, size, cell, centre, word = labels
+    if kind == 0:
+        return []
+    words = [list(scenes.COLOURS)[colour - 1]]
+    if word != IGNORE_INDEX:
+        return words + ["word", scenes.WORDS[word]]
+    words += [scenes.SHAPES[kind - 1], list(scenes.SIZES)[size], *scenes.CELLS[cell].split()]
+    return words + ["object"] * int(centre)
+
+
+def train_alignment(work, tower, language, tokenizer):
+    """A start for the projector: each patch's row is to be the sum of the embeddings of the patch's words.
+
+    Features are stronger in some attributes than in others; this brings all of them to the scale of words.
+    """
     torch.manual_seed(3)
     projector = new_projector()
+    stage = Stage("align", work, [projector])
+    embeddings = language.get_input_embeddings().weight.detach()
+
+    def make_batch(seeds):
+        made = [scenes.make_scene(seed) for seed in seeds]
+        pixels = normalise(np.stack([picture_of(seed, scene) for seed, scene in zip(seeds, made)]))
+        patches = [labels for scene in made for labels in patch_labels(scene)]
+        said = torch.zeros(len(patches), tokenizer.get_vocab_size())
+        for row, labels in enumerate(patches):
+            said[row, [tokenizer.token_to_id("\u0120" + word) for word in patch_words(labels)]] = 1
+        with torch.no_grad():
+            return patch_features(tower, pixels).flatten(0, 1), said @ embeddings
+
+    def loss_of(batch):
+        features, targets = batch
+        rows = projector(features).float()
+        return F.mse_loss(rows, targets) / targets.square().mean(), ""
+
+    stage.run(make_batch, loss_of)
+    return projector, stage.cpu
+
+
+def train_stage1(work, tower, projector, language, writer):
+    """The projector alone, on captions under the plain template."""
     stage = Stage("stage1", work, [projector])
     language.requires_grad_(False)
     stage.run(picture_batches(tower, lambda seed, scene: writer.plain(scenes.facts(scene))),
               lambda batch: answer_loss(language, batch[1], projector(batch[0])))
     language.requires_grad_(True)
-    return projector, stage.cpu
+    return stage.cpu
 
 
 def train_stage2(work, tower, projector, language, writer):
     """Projector and language model, on questions about pictures."""
-    torch.manual_seed(4)
     stage = Stage("stage2", work, [projector, language])
 
     def pack_of(seed, scene):
@@ -272,7 +311,8 @@ def main():
     cpu["tokenizer"] = time.process_time() - began
     tower, cpu["vision"] = train_vision(options.work)
     language, cpu["text"] = train_text(options.work, writer)
-    projector, cpu["stage1"] = train_stage1(options.work, tower, language, writer)
+    projector, cpu["align"] = train_alignment(options.work, tower, language, tokenizer)
+    cpu["stage1"] = train_stage1(options.work, tower, projector, language, writer)
     cpu["stage2"] = train_stage2(options.work, tower, projector, language, writer)
     export(options.out, tower, projector, language, tokenizer)
     write_json(options.work / "cpu.json", {stage: round(seconds, 1) for stage, seconds in cpu.items()})

@@ -133,9 +133,16 @@ static void test_truncated(void **state)
     static const struct {
         const char *name;
         size_t tail; /* bytes at the end that say nothing about the picture */
-    } files[] = {{"astronaut_restart.jpg", 0}, {"cat_progressive.jpg", 0}, {"tiny_2x3.png", 0}, {"palette.png", 0},
-                 {"rgba_interlaced.png", 0},   {"grey.pgm", 0},          {"rgb24.bmp", 0},   {"one_bit.bmp", 0},
-                 {"rle8.bmp", 4},              {"small_first_frame.gif", 1}};
+    } files[] = {{"astronaut_restart.jpg", 0},
+                 {"cat_progressive.jpg", 0},
+                 {"tiny_2x3.png", 0},
+                 {"palette.png", 0},
+                 {"rgba_interlaced.png", 0},
+                 {"grey.pgm", 0},
+                 {"rgb24.bmp", 0},
+                 {"one_bit.bmp", 0},
+                 {"rle8.bmp", 4},
+                 {"small_first_frame.gif", 1}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         core_buffer bytes = sample(files[i].name);
         size_t step = bytes.size / 150 + 1;
@@ -257,8 +264,8 @@ static void test_pnm_and_bmp(void **state)
     refused("P6 1 1 70000\nabc", 16, MORE_ERROR_CORRUPT, "largest");
     refused("P6 1 1 255\nab", 13, MORE_ERROR_CORRUPT, "truncated");
     refused("P6 1 x 255\nabc", 14, MORE_ERROR_CORRUPT, "header");
-    unsigned char bmp[58] = {'B', 'M', 58, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0, 1, 0,
-                             0,   0,   1,  0, 0, 0, 1, 0, 24, 0};
+    unsigned char bmp[58] = {'B', 'M', 58, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0,  40,
+                             0,   0,   0,  1, 0, 0, 0, 1, 0, 0, 0,  1, 0, 24, 0};
     bmp[54] = 3;
     assert_int_equal(decode(bmp, sizeof bmp, NULL, &image, &error), MORE_OK);
     assert_int_equal(((unsigned char *)image.abi.data)[2], 3);
@@ -364,11 +371,11 @@ static void test_broken_exif(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_image),      cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_damaged),       cmocka_unit_test(test_png_structure),
-        cmocka_unit_test(test_caps),          cmocka_unit_test(test_hundred_megapixels),
-        cmocka_unit_test(test_pnm_and_bmp),   cmocka_unit_test(test_unusual_jpeg),
-        cmocka_unit_test(test_orientation),   cmocka_unit_test(test_broken_exif),
+        cmocka_unit_test(test_no_image),    cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_png_structure),
+        cmocka_unit_test(test_caps),        cmocka_unit_test(test_hundred_megapixels),
+        cmocka_unit_test(test_pnm_and_bmp), cmocka_unit_test(test_unusual_jpeg),
+        cmocka_unit_test(test_orientation), cmocka_unit_test(test_broken_exif),
     };
     return cmocka_run_group_tests_name("decode", tests, NULL, NULL);
 }

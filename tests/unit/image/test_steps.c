@@ -47,7 +47,8 @@ static core_image picture(int64_t width, int64_t height, int64_t channels, const
 
 /* ---- Resampling ------------------------------------------------------------------------------------------------- */
 
-static void resized_row(int64_t in, const unsigned char *from, int64_t out, const unsigned char *want, core_filter filter)
+static void resized_row(int64_t in, const unsigned char *from, int64_t out, const unsigned char *want,
+                        core_filter filter)
 {
     more_error error = {{0}};
     core_image wide = picture(in, 1, 1, from), tall = picture(1, in, 1, from), result;
@@ -87,9 +88,9 @@ static void test_one_colour(void **state)
                     core_image from = picture(sizes[i][0], sizes[i][1], channels, NULL), to;
                     core_image_init(&to, 0);
                     memset(from.abi.data, 201, core_image_bytes(&from.abi));
-                    assert_int_equal(core_resize(&from.abi, &to.abi, sizes[k][0], sizes[k][1], (core_filter)filter,
-                                                 &error),
-                                     MORE_OK);
+                    assert_int_equal(
+                        core_resize(&from.abi, &to.abi, sizes[k][0], sizes[k][1], (core_filter)filter, &error),
+                        MORE_OK);
                     for (size_t at = 0; at < core_image_bytes(&to.abi); at++)
                         assert_int_equal(((unsigned char *)to.abi.data)[at], 201);
                     core_image_free(&from);
@@ -266,8 +267,8 @@ static void test_configs(void **state)
         {"{\"crop_size\":336,\"do_center_crop\":true,\"do_normalize\":true,\"do_resize\":true,\"resample\":3,"
          "\"feature_extractor_type\":\"X\",\"size\":336," NUMBERS "}",
          CORE_PAD_SQUARE,
-         "convert_rgb(), pad_square(127, 63, 31), resize_shortest(336, bicubic), center_crop(336, 336), rescale(1/255), "
-         NORMALIZE},
+         "convert_rgb(), pad_square(127, 63, 31), resize_shortest(336, bicubic), center_crop(336, 336), "
+         "rescale(1/255), " NORMALIZE},
         {"{\"crop_size\":{\"height\":224,\"width\":200},\"do_center_crop\":true,\"do_convert_rgb\":true,"
          "\"do_normalize\":true,\"do_rescale\":true,\"do_resize\":true,\"resample\":3,\"rescale_factor\":0.5,"
          "\"size\":{\"shortest_edge\":256}," NUMBERS "}",
@@ -322,7 +323,8 @@ static void test_config_refusals(void **state)
     }
     char *steps = NULL;
     more_error error = {{0}};
-    assert_int_equal(core_preprocess_steps_from_config("/nowhere", CORE_PAD_NONE, &steps, &error), MORE_ERROR_NOT_FOUND);
+    assert_int_equal(core_preprocess_steps_from_config("/nowhere", CORE_PAD_NONE, &steps, &error),
+                     MORE_ERROR_NOT_FOUND);
 }
 
 static void test_add_padding(void **state)
@@ -336,7 +338,8 @@ static void test_add_padding(void **state)
         {"convert_rgb(), resize(3, 3), normalize(0.5, 0.25, 0.125, 1, 1, 1)", CORE_PAD_SQUARE,
          "convert_rgb(), pad_square(127, 63, 31), resize(3, 3), normalize(0.5, 0.25, 0.125, 1, 1, 1)"},
         {"normalize( mean_red = 1/2 , mean_green=0.25,mean_blue=0.125, 1, 1, 1)", CORE_PAD_SQUARE,
-         "convert_rgb(), pad_square(127, 63, 31), normalize( mean_red = 1/2 , mean_green=0.25,mean_blue=0.125, 1, 1, 1)"},
+         "convert_rgb(), pad_square(127, 63, 31), normalize( mean_red = 1/2 , mean_green=0.25,mean_blue=0.125, 1, 1, "
+         "1)"},
         {"pad_square(1, 2, 3), rescale()", CORE_PAD_SQUARE, "pad_square(1, 2, 3), rescale()"},
         {"rescale()", CORE_PAD_NONE, "rescale()"},
         {"rescale()", CORE_PAD_SQUARE, NULL},
@@ -362,10 +365,10 @@ static void test_add_padding(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_rows),    cmocka_unit_test(test_one_colour),
+        cmocka_unit_test(test_known_rows),      cmocka_unit_test(test_one_colour),
         cmocka_unit_test(test_resize_refusals), cmocka_unit_test(test_padding_and_crop),
-        cmocka_unit_test(test_shortest),      cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_step_refusals), cmocka_unit_test(test_configs),
+        cmocka_unit_test(test_shortest),        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_step_refusals),   cmocka_unit_test(test_configs),
         cmocka_unit_test(test_config_refusals), cmocka_unit_test(test_add_padding),
     };
     return cmocka_run_group_tests_name("steps", tests, set_up, tear_down);

@@ -14,11 +14,10 @@
 
 #include <cmocka.h>
 
-static const char header[] =
-    "{\"model.layers.0.w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
-    "\"model.layers.12.w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[24,48]},"
-    "\"model.norm.weight\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[48,64]},"
-    "\"ids\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[64,72]}}";
+static const char header[] = "{\"model.layers.0.w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+                             "\"model.layers.12.w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[24,48]},"
+                             "\"model.norm.weight\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[48,64]},"
+                             "\"ids\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[64,72]}}";
 
 static const more_tensor_name names[] = {
     {"blocks.*.weight", "layers.*.w", NULL, MORE_TRANSFORM_NONE, false},
@@ -152,7 +151,8 @@ static void test_rows(void **state)
     assert_true(rows[0] == 9 && rows[2] == 11 && rows[3] == 0);
     assert_int_equal(f->weights->read_rows(f->checkpoint, w, 0, 2, more_f16(), half, &error), MORE_OK);
     assert_int_equal(half[5], 0x4980);
-    assert_int_equal(f->weights->read_rows(f->checkpoint, "model.norm.weight", 0, 1, more_f32(), rows, &error), MORE_OK);
+    assert_int_equal(f->weights->read_rows(f->checkpoint, "model.norm.weight", 0, 1, more_f32(), rows, &error),
+                     MORE_OK);
     assert_true(rows[3] == 15);
     assert_int_equal(f->weights->read_rows(f->checkpoint, w, 2, 0, more_f32(), rows, &error), MORE_OK);
     assert_int_equal(f->weights->read_rows(f->checkpoint, w, 1, 2, more_f32(), rows, &error), MORE_ERROR_ARGUMENT);
@@ -272,9 +272,10 @@ static void test_shards(void **state)
     more_error error = {{0}};
     more_checkpoint *checkpoint = NULL;
     const more_weights_service *weights = core_weights_service();
-    assert_int_equal(open_index("{\"metadata\":{},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}",
-                                &checkpoint, &error),
-                     MORE_OK);
+    assert_int_equal(
+        open_index("{\"metadata\":{},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}",
+                   &checkpoint, &error),
+        MORE_OK);
     more_weight_info info = {.struct_size = sizeof info};
     assert_int_equal(weights->count(checkpoint), 2);
     assert_int_equal(weights->info(checkpoint, "b", &info, &error), MORE_OK);

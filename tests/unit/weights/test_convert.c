@@ -74,8 +74,8 @@ static void check(double number)
         for (int bf16 = 0; bf16 < 2; bf16++) {
             uint16_t want = (uint16_t)(nearest(number, bf16) | (side ? 0x8000 : 0)), got = 0;
             float narrow = (float)sides[side];
-            assert_true(core_convert("f64", (const unsigned char *)&sides[side], 1, 1, bf16 ? more_bf16() : more_f16(),
-                                     &got));
+            assert_true(
+                core_convert("f64", (const unsigned char *)&sides[side], 1, 1, bf16 ? more_bf16() : more_f16(), &got));
             assert_int_equal(got, want);
             want = (uint16_t)(nearest(fabs((double)narrow), bf16) | (side ? 0x8000 : 0));
             assert_true(

@@ -113,9 +113,11 @@ static void test_official_without_tower(void **state)
 {
     (void)state;
     more_error error = {{0}};
-    more_checkpoint *view = NULL, *checkpoint =
-        make("{\"model_type\":\"llava_gemma\",\"mm_projector_type\":\"linear\",\"image_aspect_ratio\":\"anyres\"}",
-             "model.embed_tokens.weight model.mm_projector.weight");
+    more_checkpoint
+        *view = NULL,
+        *checkpoint =
+            make("{\"model_type\":\"llava_gemma\",\"mm_projector_type\":\"linear\",\"image_aspect_ratio\":\"anyres\"}",
+                 "model.embed_tokens.weight model.mm_projector.weight");
     core_layout *layout = find(checkpoint);
     assert_int_equal(core_layout_part(layout, checkpoint, "vision", &view, &error), MORE_ERROR_NOT_FOUND);
     part_has(layout, checkpoint, "projector", 1, "weight");
@@ -145,8 +147,8 @@ static void test_plain(void **state)
     (void)state;
     kind_is("{\"vocab_size\":5,\"num_hidden_layers\":2}", "model.a lm_head.weight", "language", "language", 2);
     kind_is("{\"patch_size\":14,\"hidden_size\":3}", "embeddings.cls_token encoder.w", "vision", "vision", 2);
-    kind_is("{\"vision_config\":{\"hidden_size\":3},\"text_config\":{}}",
-            "vision_model.a text_model.b logit_scale", "vision", "vision", 2);
+    kind_is("{\"vision_config\":{\"hidden_size\":3},\"text_config\":{}}", "vision_model.a text_model.b logit_scale",
+            "vision", "vision", 2);
 }
 
 static void test_none_fits(void **state)
@@ -293,9 +295,8 @@ static void test_locate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_official),       cmocka_unit_test(test_official_without_tower),
-        cmocka_unit_test(test_plain),          cmocka_unit_test(test_none_fits),
-        cmocka_unit_test(test_broken_layouts), cmocka_unit_test(test_values),
+        cmocka_unit_test(test_official),  cmocka_unit_test(test_official_without_tower), cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_none_fits), cmocka_unit_test(test_broken_layouts),         cmocka_unit_test(test_values),
         cmocka_unit_test(test_locate),
     };
     return cmocka_run_group_tests_name("layout", tests, NULL, NULL);

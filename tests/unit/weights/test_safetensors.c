@@ -45,10 +45,10 @@ static void test_good(void **state)
     (void)state;
     more_error error = {{0}};
     core_safetensors *file = NULL;
-    core_buffer bytes = made_safetensors("{\"__metadata__\":{\"format\":\"pt\"}," TENSOR("b", "F16", "[2,3]", "[8,20]") ","
-                                         TENSOR("a", "I64", "[]", "[0,8]") "," TENSOR("empty", "F32", "[0,4]", "[8,8]")
-                                         "}   ",
-                                         zeros, 20);
+    core_buffer bytes =
+        made_safetensors("{\"__metadata__\":{\"format\":\"pt\"}," TENSOR("b", "F16", "[2,3]", "[8,20]") "," TENSOR(
+                             "a", "I64", "[]", "[0,8]") "," TENSOR("empty", "F32", "[0,4]", "[8,8]") "}   ",
+                         zeros, 20);
     assert_int_equal(core_safetensors_parse(bytes.data, bytes.size, "good", &file, &error), MORE_OK);
     assert_int_equal(core_safetensors_count(file), 3);
     const core_tensor_entry *b = core_safetensors_find(file, "b");
@@ -144,8 +144,8 @@ static void test_tiling_lies(void **state)
 static void test_truncated(void **state)
 {
     (void)state;
-    core_buffer bytes =
-        made_safetensors("{" TENSOR("a", "F32", "[3]", "[0,12]") "," TENSOR("b", "U8", "[5]", "[12,17]") "}", zeros, 17);
+    core_buffer bytes = made_safetensors(
+        "{" TENSOR("a", "F32", "[3]", "[0,12]") "," TENSOR("b", "U8", "[5]", "[12,17]") "}", zeros, 17);
     for (size_t size = 0; size < bytes.size; size++) {
         more_error error = {{0}};
         core_safetensors *file = NULL;
@@ -210,9 +210,9 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),        cmocka_unit_test(test_header_lies), cmocka_unit_test(test_length_lies),
-        cmocka_unit_test(test_entry_lies),  cmocka_unit_test(test_tiling_lies), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_many),        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_good),       cmocka_unit_test(test_header_lies), cmocka_unit_test(test_length_lies),
+        cmocka_unit_test(test_entry_lies), cmocka_unit_test(test_tiling_lies), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_many),       cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
 }

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * llavamore-bench gemm: the matrix products of the models, many rows at a time, against the multiply-adds that the
+ * registers alone allow.
+ */
+#include "bench.h"
+
+static const double peak_seconds = 0.03, product_seconds = 0.06;
+
+typedef struct product {
+    const char *name;
+    int64_t rows, columns, outputs;
+} product;
+
+/* Rows: the 577 positions of an image, a prefill of 512 tokens. Query, key and value are one matrix; gate and up too. */
+static const product products[] = {
+    {"CLIP-L/14-336 patches", 576, 588, 1024},
+    {"CLIP-L/14-336 query key value", 577, 1024, 3072},
+    {"CLIP-L/14-336 attention out", 577, 1024, 1024},
+    {"CLIP-L/14-336 up", 577, 1024, 4096},
+    {"CLIP-L/14-336 down", 577, 4096, 1024},
+    {"LLaMA-3.1-8B query key value", 512, 4096, 6144},
+    {"LLaMA-3.1-8B attention out", 512, 4096, 4096},
+    {"LLaMA-3.1-8B gate up", 512, 4096, 28672},
+    {"LLaMA-3.1-8B down", 512, 14336, 4096},
+    {"Gemma-2-2B query key value", 512, 2304, 4096},
+    {"Gemma-2-2B gate up", 512, 2304, 18432},
+    {"Gemma-2-2B down", 512, 9216, 2304},
+    {"Phi-4-mini query key value", 512, 3072, 5120},
+    {"Phi-4-mini gate up", 512, 3072, 16384},
+    {"Phi-4-mini down", 512, 8192, 3072},
+};
+
+enum { PRODUCTS = sizeof products / sizeof products[0] };
+
+/* Runs `body` until it took long enough to be timed; operations a second. */
+static double rate_of(void (*body)(void *argument), void *argument, double operations)
+{
+    double start = nn_probe_clock(), elapsed;
+    int64_t times = 0;
+    do {
+        body(argument);
+        times++;
+        elapsed = nn_probe_clock() - start;
+    } while (elapsed < product_seconds);
+    return operations * (double)times / elapsed;
+}
+
+static more_status compare_with_peak(bench *b, const char *name, void (*body)(void *argument), void *argument,
+                                     double operations, more_error *error)
+{
+    shares s = {.count = 0};
+    body(argument); /* touches all memory once */
+    for (int64_t round = 0; round < b->options->rounds; round++) {
+        double before = nn_probe_flops(b->nn, peak_seconds);
+        double rate = rate_of(body, argument, operations);
+        double after = nn_probe_flops(b->nn, peak_seconds); /* the clock may have moved meanwhile */
+        shares_add(&s, rate, (before + after) / 2.0);
+    }
+    return bench_row(b, name, "GFLOP/s", &s, error);
+}
+
+typedef struct product_run {
+    bench *b;
+    nn_linear_args args;
+} product_run;
+
+static void run_product(void *argument)
+{
+    product_run *run = argument;
+    nn_linear(run->b->nn, &run->args);
+}
+
+static more_status measure_product(bench *b, const product *p, more_error *error)
+{
+    nn_matrix *matrix = NULL;
+    more_status status = bench_matrix(b, p->outputs, p->columns, b->options->weights, &matrix, error);
+    float *x = bench_values(b, p->rows * p->columns), *y = nn_alloc_f32(b->nn, p->rows * p->outputs);
+    if (!status && (!x || !y))
+        status = more_fail(error, MORE_ERROR_MEMORY, "no memory for the activations of '%s'", p->name);
+    if (!status) {
+        product_run run = {b, {.x = x, .rows = p->rows, .weight = matrix, .y = y}};
+        double operations = 2.0 * (double)p->rows * (double)p->columns * (double)p->outputs;
+        status = compare_with_peak(b, p->name, run_product, &run, operations, error);
+    }
+    nn_free(b->nn, x);
+    nn_free(b->nn, y);
+    nn_matrix_free(b->nn, matrix);
+    return status;
+}
+
+/* All products of one image through CLIP-L/14-336: the patches and 24 blocks, whose weights (four blocks in turn) are
+ * more than a cache holds. */
+enum { TOWER_FIRST = 1, TOWER_KINDS = 4, TOWER_COPIES = 4, TOWER_BLOCKS = 24 };
+
+typedef struct tower {
+    bench *b;
+    nn_matrix *patches, *blocks[TOWER_COPIES][TOWER_KINDS];
+    float *x, *y;
+} tower;
+
+static void run_tower(void *argument)
+{
+    tower *t = argument;
+    nn_linear_args args = {.x = t->x, .rows = products[0].rows, .weight = t->patches, .y = t->y};
+    nn_linear(t->b->nn, &args);
+    args.rows = products[TOWER_FIRST].rows;
+    for (int block = 0; block < TOWER_BLOCKS; block++)
+        for (int kind = 0; kind < TOWER_KINDS; kind++) {
+            args.weight = t->blocks[block % TOWER_COPIES][kind];
+            args.activation = kind == 2 ? NN_QUICK_GELU : NN_IDENTITY;
+            nn_linear(t->b->nn, &args);
+        }
+}
+
+static more_status tower_make(tower *t, double *operations, more_error *error)
+{
+    const product *p = &products[0];
+    bench *b = t->b;
+    *operations = 2.0 * (double)p->rows * (double)p->columns * (double)p->outputs;
+    more_status status = bench_matrix(b, p->outputs, p->columns, b->options->weights, &t->patches, error);
+    for (int kind = 0; kind < TOWER_KINDS; kind++) {
+        p = &products[TOWER_FIRST + kind];
+        *operations += TOWER_BLOCKS * 2.0 * (double)p->rows * (double)p->columns * (double)p->outputs;
+        for (int copy = 0; copy < TOWER_COPIES && !status; copy++)
+            status = bench_matrix(b, p->outputs, p->columns, b->options->weights, &t->blocks[copy][kind], error);
+    }
+    t->x = bench_values(b, p->rows * 4096);
+    t->y = nn_alloc_f32(b->nn, p->rows * 4096);
+    if (!status && (!t->x || !t->y))
+        status = more_fail(error, MORE_ERROR_MEMORY, "no memory for the activations of an image");
+    return status;
+}
+
+static more_status measure_tower(bench *b, more_error *error)
+{
+    tower t = {.b = b};
+    double operations;
+    more_status status = tower_make(&t, &operations, error);
+    if (!status)
+        status = compare_with_peak(b, "CLIP-L/14-336 image, all products", run_tower, &t, operations, error);
+    nn_matrix_free(b->nn, t.patches);
+    for (int copy = 0; copy < TOWER_COPIES; copy++)
+        for (int kind = 0; kind < TOWER_KINDS; kind++)
+            nn_matrix_free(b->nn, t.blocks[copy][kind]);
+    nn_free(b->nn, t.x);
+    nn_free(b->nn, t.y);
+    return status;
+}
+
+more_status bench_gemm(bench *b, more_error *error)
+{
+    more_status status = MORE_OK;
+    bench_note(b, "rate, multiply-add peak of the registers in the same round, share (median and spread)\n");
+    for (int i = 0; i < PRODUCTS && !status && !b->out->error; i++)
+        status = measure_product(b, &products[i], error);
+    if (!status && !b->out->error)
+        status = measure_tower(b, error);
+    return status;
+}
