@@ -18,6 +18,7 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/text/engine/decoder_step.c core/lib/text/engine/decoder_step.h \
 	core/lib/text/engine/normalizer.c core/lib/text/engine/normalizer.h \
 	core/lib/text/engine/oniguruma.c core/lib/text/engine/oniguruma.h \
+	core/lib/text/engine/oniguruma_newer.h \
 	core/lib/text/engine/pattern.c core/lib/text/engine/pattern.h \
 	core/lib/text/engine/pieces.c core/lib/text/engine/pieces.h \
 	core/lib/text/engine/postprocessor.c core/lib/text/engine/postprocessor.h \

@@ -153,7 +153,7 @@ static more_status build_tries(core_added *added, const char *file, const core_n
 more_status core_added_load(json_t *json, const char *file, const core_vocabulary *model,
                             const core_normalizer *normalizer, core_added *added, more_error *error)
 {
-    static const char word[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}]";
+    static const char word[] = "[\\w\\x{200C}\\x{200D}]";
     core_place place = {file, "added_tokens", "token"};
     json_t *item;
     size_t index;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "text/engine/oniguruma.h"
 
+#include "text/engine/oniguruma_newer.h"
 #include "text/engine/utf8.h"
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <ctype.h>
@@ -34,7 +35,7 @@ static const char *class_of_escape(char letter)
     case 's':
         return "\\p{White_Space}";
     case 'w':
-        return "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+        return "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"; /* and the newer ones of L, M, Nd */
     case 'h':
         return "0-9A-Fa-f";
     default:
@@ -56,7 +57,36 @@ static bool is_script(const char *name, size_t size)
     return compiled != NULL;
 }
 
-static more_status property(rewriter *r)
+/* Appends, for the inside of a class, the characters of a category (or of those that its one letter begins) that PCRE2
+ * may not know yet; false when there are none. */
+static bool newer_characters(core_buffer *out, const char *category, size_t size)
+{
+    bool any = false;
+    for (size_t i = 0; i < sizeof core_newer / sizeof *core_newer && size <= 2; i++) {
+        if (memcmp(core_newer[i].category, category, size))
+            continue;
+        core_buffer_format(out, "\\x{%X}-\\x{%X}", core_newer[i].first, core_newer[i].last);
+        any = true;
+    }
+    return any;
+}
+
+/* A general category; as what a class lacks (\P in it) it stays as PCRE2 knows it. */
+static void category(rewriter *r, const char *name, size_t size, bool negated, bool inside)
+{
+    core_buffer newer = {0};
+    bool any = !(negated && inside) && newer_characters(&newer, name, size);
+    if (any && !inside)
+        core_buffer_text(r->out, negated ? "[^" : "[");
+    core_buffer_format(r->out, "\\%c{%.*s}", negated && !any ? 'P' : 'p', (int)size, name);
+    core_buffer_append(r->out, newer.data, newer.size);
+    if (any && !inside)
+        core_buffer_text(r->out, "]");
+    r->out->failed |= newer.failed;
+    core_buffer_free(&newer);
+}
+
+static more_status property(rewriter *r, bool inside)
 {
     const char *open = r->text + r->at + 2;
     if (r->at + 2 >= r->size || *open != '{')
@@ -71,8 +101,12 @@ static more_status property(rewriter *r)
         name++;
     }
     size_t length = (size_t)(close - name);
-    core_buffer_format(r->out, "\\%c{%s", negated ? 'P' : 'p', is_script(name, length) ? "sc:" : "");
-    core_buffer_append(r->out, name, length + 1);
+    if (length == 1 || length == 2)
+        category(r, name, length, negated, inside);
+    else {
+        core_buffer_format(r->out, "\\%c{%s", negated ? 'P' : 'p', is_script(name, length) ? "sc:" : "");
+        core_buffer_append(r->out, name, length + 1);
+    }
     r->at = (size_t)(close + 1 - r->text);
     return MORE_OK;
 }
@@ -84,13 +118,18 @@ static more_status escape(rewriter *r, bool inside)
         return refuse(r, "a backslash at the end");
     char letter = r->text[r->at + 1];
     if (letter == 'p' || letter == 'P')
-        return property(r);
+        return property(r, inside);
     const char *members = class_of_escape((char)tolower((unsigned char)letter));
-    if (members && islower((unsigned char)letter))
-        core_buffer_format(r->out, inside ? "%s" : "[%s]", members);
-    else if (members && !inside)
-        core_buffer_format(r->out, "[^%s]", members);
-    else if (letter == 'S')
+    if (members && (islower((unsigned char)letter) || !inside)) {
+        core_buffer_text(r->out, inside ? "" : islower((unsigned char)letter) ? "[" : "[^");
+        core_buffer_text(r->out, members);
+        if (tolower((unsigned char)letter) == 'w') {
+            newer_characters(r->out, "L", 1);
+            newer_characters(r->out, "M", 1);
+            newer_characters(r->out, "Nd", 2);
+        }
+        core_buffer_text(r->out, inside ? "" : "]");
+    } else if (letter == 'S')
         core_buffer_text(r->out, "\\P{White_Space}");
     else if (members || (isalnum((unsigned char)letter) && !strchr("dDbBAnrtfaex01234567uzZGv", letter)))
         return refuse(r, "an escape");
