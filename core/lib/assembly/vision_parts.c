@@ -9,6 +9,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The tower's folder as it is on disk; where it describes the tower without holding its weights (safetensors), they are
+ * taken from the language folder, which the released checkpoints store them in. */
+static more_status open_tower_folder(core_assembly *assembly, more_checkpoint **whole, more_error *error)
+{
+    more_checkpoint *facts = NULL, *stored = NULL;
+    more_status status = core_checkpoint_open(assembly->vision_path, whole, error);
+    if (status != MORE_ERROR_NOT_FOUND)
+        return status;
+    if (core_checkpoint_open_metadata(assembly->vision_path, &facts, NULL) == MORE_OK &&
+        core_checkpoint_config(facts) &&
+        core_layout_part(assembly->layout, assembly->folder, "vision", &stored, NULL) == MORE_OK) {
+        status = core_checkpoint_join(stored, facts, whole, error);
+        core_log(core_host_abi(assembly->host), MORE_LOG_INFO, "vision", "%s has no weights: they come from %s",
+                 assembly->vision_path, assembly->language_path);
+    }
+    core_checkpoint_release(stored);
+    core_checkpoint_release(facts);
+    return status;
+}
+
 /* The encoder's checkpoint: [vision] weights, else the one that the language folder names. *whole is NULL, with
  * MORE_OK, when nothing is said of an encoder anywhere. */
 static more_status open_tower(core_assembly *assembly, more_checkpoint **whole, more_error *error)
@@ -17,13 +37,13 @@ static more_status open_tower(core_assembly *assembly, more_checkpoint **whole, 
     *whole = NULL;
     more_status status = core_assembly_locate(assembly, "vision", &assembly->vision_path, error);
     if (status != MORE_OK || assembly->vision_path)
-        return status == MORE_OK ? core_checkpoint_open(assembly->vision_path, whole, error) : status;
+        return status == MORE_OK ? open_tower_folder(assembly, whole, error) : status;
     char *name = core_assembly_setting(assembly, "vision.weights");
     if (!name)
         return MORE_OK;
     status = core_weights_locate(name, core_checkpoint_folder(assembly->folder), &assembly->vision_path, &reason);
     if (status == MORE_OK)
-        status = core_checkpoint_open(assembly->vision_path, whole, error);
+        status = open_tower_folder(assembly, whole, error);
     else
         more_fail(error, status, "%s: its vision tower '%s' is not on this machine (%.400s); set [vision] weights",
                   assembly->language_path, name, reason.message);

@@ -20,15 +20,17 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(const core_named *const *)a)->name, (*(const core_named *const *)b)->name);
 }
 
-/* An object over the source (whose count it raises) with room for `capacity` tensors and none yet. */
-static more_checkpoint *create(core_source *source, json_t *config, int64_t capacity)
+/* An object over the sources (whose counts it raises) with room for `capacity` tensors and none yet. */
+static more_checkpoint *create(core_source *source, core_source *facts, json_t *config, int64_t capacity)
 {
     more_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
     if (!checkpoint)
         return NULL;
     atomic_init(&checkpoint->references, 1);
     core_source_retain(source);
+    core_source_retain(facts);
     checkpoint->source = source;
+    checkpoint->facts = facts;
     checkpoint->config = config;
     checkpoint->tensors = calloc((size_t)capacity + 1, sizeof *checkpoint->tensors);
     checkpoint->sorted = calloc((size_t)capacity + 1, sizeof(core_named *));
@@ -52,7 +54,7 @@ static more_status open_source(const char *path, bool metadata_only, more_checkp
     more_status status = core_source_open(path, metadata_only, &source, error);
     if (status != MORE_OK)
         return status;
-    *checkpoint = create(source, source->config, source->count);
+    *checkpoint = create(source, source, source->config, source->count);
     if (*checkpoint) {
         for (int64_t i = 0; i < source->count; i++)
             (*checkpoint)->tensors[i] = (core_named){source->entries[i]->name, source->entries[i]};
@@ -86,6 +88,7 @@ void core_checkpoint_release(more_checkpoint *checkpoint)
     free(checkpoint->sorted);
     free(checkpoint->root);
     core_source_release(checkpoint->source);
+    core_source_release(checkpoint->facts);
     free(checkpoint);
 }
 
@@ -147,7 +150,7 @@ more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view,
     const char *prefix = choose_prefix(parent, view);
     if (!prefix)
         return no_prefix(parent, view, error);
-    more_checkpoint *child = create(parent->source, parent->config, parent->count);
+    more_checkpoint *child = create(parent->source, parent->facts, parent->config, parent->count);
     if (!child || !set_root(child, parent, view->config_root)) {
         core_checkpoint_release(child);
         return no_memory(parent->source->path, error);
@@ -164,6 +167,21 @@ more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view,
     return MORE_OK;
 }
 
+more_status core_checkpoint_join(const more_checkpoint *tensors, const more_checkpoint *facts,
+                                 more_checkpoint **checkpoint, more_error *error)
+{
+    *checkpoint = create(tensors->source, facts->facts, facts->config, tensors->count);
+    if (!*checkpoint || !set_root(*checkpoint, facts, NULL)) {
+        core_checkpoint_release(*checkpoint);
+        *checkpoint = NULL;
+        return no_memory(tensors->source->path, error);
+    }
+    memcpy((*checkpoint)->tensors, tensors->tensors, (size_t)tensors->count * sizeof *tensors->tensors);
+    (*checkpoint)->count = tensors->count;
+    sort(*checkpoint);
+    return MORE_OK;
+}
+
 json_t *core_checkpoint_config(const more_checkpoint *checkpoint)
 {
     return checkpoint->config;
@@ -171,7 +189,7 @@ json_t *core_checkpoint_config(const more_checkpoint *checkpoint)
 
 const char *core_checkpoint_folder(const more_checkpoint *checkpoint)
 {
-    return checkpoint->source->folder;
+    return checkpoint->facts->folder;
 }
 
 int64_t core_checkpoint_bytes(const more_checkpoint *checkpoint)

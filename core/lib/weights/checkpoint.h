@@ -41,6 +41,11 @@ typedef struct core_view {
 more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view, more_checkpoint **checkpoint,
                                  more_error *error);
 
+/* A new object with the tensors of one checkpoint and the metadata and folder of another: the released LLaVA-MORE
+ * folders store their tower's weights, but its config.json lies in a repository of its own. Neither is mapped. */
+more_status core_checkpoint_join(const more_checkpoint *tensors, const more_checkpoint *facts,
+                                 more_checkpoint **checkpoint, more_error *error);
+
 /* The service that the host hands to plugins. */
 const more_weights_service *core_weights_service(void);
 

@@ -13,15 +13,15 @@
 /* The value, or NULL with the status and message for its absence or for a type that is not the one wanted. */
 static more_status look_up(more_checkpoint *checkpoint, const char *key, json_t **value, more_error *error)
 {
-    const core_source *source = checkpoint->source;
+    const core_source *facts = checkpoint->facts;
     const char *root = checkpoint->root ? checkpoint->root : "";
     *value = core_json_at(checkpoint->config, key);
     if (*value)
         return MORE_OK;
-    if (!source->config)
+    if (!facts->config)
         return more_fail(error, MORE_ERROR_NOT_FOUND, "%s: there is no such file, and '%s%s' is wanted from it",
-                         source->config_path, root, key);
-    return more_fail(error, MORE_ERROR_NOT_FOUND, "%s: '%s%s' is missing", source->config_path, root, key);
+                         facts->config_path, root, key);
+    return more_fail(error, MORE_ERROR_NOT_FOUND, "%s: '%s%s' is missing", facts->config_path, root, key);
 }
 
 static more_status wrong_type(more_checkpoint *checkpoint, const char *key, json_t *value, const char *wanted,
@@ -29,7 +29,7 @@ static more_status wrong_type(more_checkpoint *checkpoint, const char *key, json
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     more_status status =
-        more_fail(error, MORE_ERROR_CORRUPT, "%s: '%s%s' is %.80s, not %s", checkpoint->source->config_path,
+        more_fail(error, MORE_ERROR_CORRUPT, "%s: '%s%s' is %.80s, not %s", checkpoint->facts->config_path,
                   checkpoint->root ? checkpoint->root : "", key, text ? text : "?", wanted);
     free(text);
     return status;
@@ -95,7 +95,7 @@ static bool has_file(more_checkpoint *checkpoint, const char *name)
 {
     if (!*name || strchr(name, '/'))
         return false;
-    char *path = core_path_join(checkpoint->source->folder, name);
+    char *path = core_path_join(checkpoint->facts->folder, name);
     bool there = path && core_file_exists(path);
     free(path);
     return there;

@@ -15,8 +15,9 @@ typedef struct core_named {
 
 struct more_checkpoint {
     atomic_int references;
-    core_source *source;        /* one reference */
-    json_t *config;             /* borrowed from the source; NULL when there is none */
+    core_source *source;        /* of the tensors; one reference */
+    core_source *facts;         /* of config.json and the other small files, mostly the same; one reference */
+    json_t *config;             /* borrowed from facts; NULL when there is none */
     char *root;                 /* where in config.json that is, for messages: "text_config."; NULL = its top */
     const more_tensor_map *map; /* NULL = tensors answer to `name` */
     core_named *tensors;        /* in the files' order */
