@@ -166,7 +166,7 @@ int main(int argc, char **argv)
     int code;
     signal(SIGPIPE, SIG_IGN);
     if (arguments_parse(argc, argv, &args, &code)) {
-        terminal_open(&screen, args.verbose);
+        terminal_open(&screen);
         interrupt *watcher = interrupt_create();
         code = run(&args, &screen, watcher);
         interrupt_destroy(watcher);

@@ -8,10 +8,10 @@
 
 #define BAR_WIDTH 30
 
-void terminal_open(terminal *self, bool verbose)
+void terminal_open(terminal *self)
 {
     const char *kind = getenv("TERM");
-    *self = (terminal){.verbose = verbose};
+    *self = (terminal){0};
     self->is_terminal = isatty(STDERR_FILENO) && kind && strcmp(kind, "dumb") != 0;
 }
 
@@ -26,8 +26,6 @@ static void on_log(void *user, more_log_level level, const char *component, cons
 {
     static const char *const names[] = {"error: ", "warning: ", "", ""};
     terminal *self = user;
-    if (level > MORE_LOG_WARNING && !self->verbose)
-        return;
     terminal_clear_bar(self);
     fprintf(stderr, "%s: %s%s: %s\n", PROGRAM, names[level < 0 || level > MORE_LOG_DEBUG ? MORE_LOG_DEBUG : level],
             component, message);

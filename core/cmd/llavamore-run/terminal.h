@@ -9,13 +9,12 @@
 
 typedef struct terminal {
     bool is_terminal; /* standard error is one */
-    bool verbose;     /* print messages of level info and debug as well */
     bool bar_shown;
     char stage[64]; /* of the bar that is shown */
     int percent;
 } terminal;
 
-void terminal_open(terminal *self, bool verbose);
+void terminal_open(terminal *self);
 /* Callbacks of a library that write to `self`, which must outlive it. */
 llavamore_callbacks terminal_callbacks(terminal *self);
 /* Takes the bar away, so that other text may be printed. */
