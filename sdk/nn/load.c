@@ -222,6 +222,8 @@ static more_status load_parts(const nn_source *source, const tensor *parts, int3
         nn_matrix_free(source->context, job.matrix);
         return more_fail(error, job.status, "%s", job.error.message);
     }
+    for (int32_t i = 0; i < count && MORE_HAS(source->weights, more_weights_service, drop); i++)
+        source->weights->drop(source->checkpoint, parts[i].name);
     *matrix = job.matrix;
     return MORE_OK;
 }

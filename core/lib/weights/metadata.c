@@ -109,7 +109,7 @@ static const char *path_of(more_checkpoint *checkpoint)
 const more_weights_service *core_weights_service(void)
 {
     static const more_weights_service service = {
-        .struct_size = MORE_STRUCT_SIZE(more_weights_service, path),
+        .struct_size = MORE_STRUCT_SIZE(more_weights_service, drop),
         .info = core_tensor_info,
         .count = core_tensor_count,
         .name_at = core_tensor_name_at,
@@ -121,6 +121,7 @@ const more_weights_service *core_weights_service(void)
         .length = length,
         .has_file = has_file,
         .path = path_of,
+        .drop = core_tensor_drop,
     };
     return &service;
 }

@@ -13,8 +13,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define DROP_BYTES ((size_t)128 << 10) /* reads from here on are loading, not looking up: their pages are dropped */
-
 typedef struct tensor {
     const core_tensor_entry *entry;
     bool transposed; /* the file holds the transpose of what the plugin asks for */
@@ -173,17 +171,6 @@ static bool fetch(const core_source *source, const core_tensor_entry *entry, int
                         dtype, to);
 }
 
-/* Gives the pages that lie wholly inside a range back to the page cache: they come back from the file when touched. */
-static void drop_pages(const core_tensor_entry *entry, int64_t first, int64_t count)
-{
-    size_t width = core_format_width(entry->format), page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = (uintptr_t)entry->data + (size_t)first * width, end = begin + (size_t)count * width;
-    begin = (begin + page - 1) / page * page;
-    end = end / page * page;
-    if (entry->mapped && end > begin && end - begin >= DROP_BYTES)
-        madvise((void *)begin, end - begin, MADV_DONTNEED);
-}
-
 more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
                                   DLDataType dtype, void *rows, more_error *error)
 {
@@ -214,7 +201,17 @@ more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name,
     if (!good)
         return more_fail(error, MORE_ERROR_ARGUMENT, "%s: tensor '%s': rows are given as f32, f16 or bf16 only",
                          entry->path, entry->name);
-    if (!found.transposed && entry->data)
-        drop_pages(entry, first * width, count * width);
     return MORE_OK;
+}
+
+void core_tensor_drop(more_checkpoint *checkpoint, const char *name)
+{
+    tensor found;
+    if (find(checkpoint, name, &found, NULL) != MORE_OK || !found.entry->mapped)
+        return;
+    /* Only pages of its own: a neighbour may be in use. They come back from the file when touched. */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)found.entry->data;
+    uintptr_t begin = (data + page - 1) / page * page, end = (data + found.entry->bytes) / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

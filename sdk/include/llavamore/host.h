@@ -134,6 +134,9 @@ typedef struct more_weights_service {
     /* Where it is on disk, for messages: a folder or file; "synthetic" for none. Lives as long as the checkpoint.
      * [any-thread] */
     const char *(*path)(more_checkpoint *checkpoint);
+    /* A hint that the stored bytes of the tensor (after packing, say) will not be read again soon, so that the memory
+     * behind their map can serve others. Reading them later gives the same bytes, slowly. [any-thread] */
+    void (*drop)(more_checkpoint *checkpoint, const char *name);
 } more_weights_service;
 
 #ifdef __cplusplus
