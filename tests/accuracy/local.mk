@@ -4,3 +4,4 @@
 noinst_PROGRAMS += tests/accuracy/accuracy
 tests_accuracy_accuracy_SOURCES = tests/accuracy/accuracy.c
 tests_accuracy_accuracy_LDADD = core/lib/libllavamore.la $(JANSSON_LIBS) -lm
+EXTRA_DIST += tests/accuracy/run

@@ -16,8 +16,10 @@ static void render(const core_template *t, const char *question)
     core_prompt whole = {0}, rest = {0};
     more_error error;
     if (core_template_render(t, messages, 3, NULL, true, &whole, &error) == MORE_OK) {
-        if (core_template_continue(t, messages, 3, 2, true, &rest, &error) != MORE_OK || rest.text.size > whole.text.size ||
-            (rest.text.size && memcmp(whole.text.data + whole.text.size - rest.text.size, rest.text.data, rest.text.size)))
+        if (core_template_continue(t, messages, 3, 2, true, &rest, &error) != MORE_OK ||
+            rest.text.size > whole.text.size ||
+            (rest.text.size &&
+             memcmp(whole.text.data + whole.text.size - rest.text.size, rest.text.data, rest.text.size)))
             __builtin_trap();
         for (size_t i = 0; i < whole.image_count; i++)
             if (memcmp(whole.text.data + whole.images[i], CORE_IMAGE_MARK, sizeof CORE_IMAGE_MARK - 1))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A tokenizer.json, a NUL line, and a text: loads the one, encodes the other both ways, decodes the ids at once and as a
- * stream, which must agree.
+ * A tokenizer.json, a NUL line, and a text: loads the one, encodes the other both ways, decodes the ids at once and as
+ * a stream, which must agree.
  */
 #include "text/stream.h"
 #include "text/tokenizer.h"

@@ -16,11 +16,15 @@ struct core_sampler {
     float *logits;
 };
 
-#define STAGE(name, parameters, doc, function) {MORE_STAGE_SAMPLER, name, parameters, doc, (void (*)(void))function}
+#define STAGE(name, parameters, doc, function)                                                                         \
+    {                                                                                                                  \
+        MORE_STAGE_SAMPLER, name, parameters, doc, (void (*)(void))function                                            \
+    }
 
 static const more_function functions[] = {
     STAGE("repetition_penalty", "double penalty",
-          "Makes ids of the prompt and the answer so far less likely: their logits are divided by penalty (> 1) when they "
+          "Makes ids of the prompt and the answer so far less likely: their logits are divided by penalty (> 1) when "
+          "they "
           "are positive and multiplied when negative.",
           core_stage_repetition_penalty),
     STAGE("temperature", "double temperature", "Divides the logits: below 1 sharpens the choice, above 1 flattens it.",
@@ -46,7 +50,8 @@ static more_status check_options(const core_sampler_options *o, more_error *erro
         return more_fail(error, MORE_ERROR_ARGUMENT, "temperature: %g must be a number from 0; 0 is greedy",
                          o->temperature);
     if (o->top_k < 0)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "top_k: %lld must be at least 0; 0 keeps all", (long long)o->top_k);
+        return more_fail(error, MORE_ERROR_ARGUMENT, "top_k: %lld must be at least 0; 0 keeps all",
+                         (long long)o->top_k);
     if (!(o->top_p > 0 && o->top_p <= 1))
         return more_fail(error, MORE_ERROR_ARGUMENT, "top_p: %g must be above 0 and at most 1; 1 keeps all", o->top_p);
     if (!(o->min_p >= 0 && o->min_p <= 1))
@@ -193,8 +198,9 @@ static more_status check_logits(const more_candidates *c, more_error *error)
     bool any = false;
     for (int64_t i = 0; i < c->count; i++) {
         if (isnan(c->logits[i]) || c->logits[i] == INFINITY)
-            return more_fail(error, MORE_ERROR_INTERNAL, "sampler: the logit of id %d is %f; the model's numbers overflowed",
-                             c->ids[i], (double)c->logits[i]);
+            return more_fail(error, MORE_ERROR_INTERNAL,
+                             "sampler: the logit of id %d is %f; the model's numbers overflowed", c->ids[i],
+                             (double)c->logits[i]);
         any = any || c->logits[i] > -INFINITY;
     }
     return any ? MORE_OK
@@ -205,8 +211,8 @@ static more_status check_logits(const more_candidates *c, more_error *error)
 more_status core_sampler_next(core_sampler *s, const float *logits, const int32_t *history, int64_t history_count,
                               uint64_t index, int32_t *id, more_error *error)
 {
-    more_candidates c = {MORE_STRUCT_SIZE(more_candidates, history_count), s->ids, s->logits, s->vocabulary, history,
-                         history_count};
+    more_candidates c = {
+        MORE_STRUCT_SIZE(more_candidates, history_count), s->ids, s->logits, s->vocabulary, history, history_count};
     for (int64_t i = 0; i < c.count; i++)
         c.ids[i] = (int32_t)i;
     memcpy(c.logits, logits, (size_t)c.count * sizeof *logits);

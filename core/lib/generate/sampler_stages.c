@@ -58,7 +58,8 @@ static int ascending(const void *a, const void *b)
 more_status core_stage_repetition_penalty(more_candidates *c, more_error *error, double penalty)
 {
     if (!(penalty > 0))
-        return more_fail(error, MORE_ERROR_ARGUMENT, "repetition_penalty: %g must be above 0; 1 changes nothing", penalty);
+        return more_fail(error, MORE_ERROR_ARGUMENT, "repetition_penalty: %g must be above 0; 1 changes nothing",
+                         penalty);
     if (penalty == 1 || c->history_count <= 0)
         return MORE_OK;
     size_t count = (size_t)c->history_count;
@@ -79,8 +80,10 @@ more_status core_stage_repetition_penalty(more_candidates *c, more_error *error,
 more_status core_stage_temperature(more_candidates *c, more_error *error, double temperature)
 {
     if (!(temperature > 0))
-        return more_fail(error, MORE_ERROR_ARGUMENT, "temperature: %g must be above 0; for greedy answers set "
-                         "[generate] temperature = 0 and leave the stage out", temperature);
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "temperature: %g must be above 0; for greedy answers set "
+                         "[generate] temperature = 0 and leave the stage out",
+                         temperature);
     for (int64_t i = 0; i < c->count; i++)
         c->logits[i] /= (float)temperature;
     return MORE_OK;

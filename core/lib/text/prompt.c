@@ -46,7 +46,8 @@ static size_t count_marks(const char *text)
 static void mark_from(core_prompt *prompt, size_t offset)
 {
     const char *text = prompt->text.data, *at = text ? text + offset : NULL;
-    for (; at && (at = memmem(at, prompt->text.size - (size_t)(at - text), CORE_IMAGE_MARK, mark_size)); at += mark_size)
+    for (; at && (at = memmem(at, prompt->text.size - (size_t)(at - text), CORE_IMAGE_MARK, mark_size));
+         at += mark_size)
         add_image(prompt, (size_t)(at - text));
 }
 
@@ -87,9 +88,10 @@ static more_status compose(const core_template *t, const core_message *message, 
         return more_fail(error, MORE_ERROR_ARGUMENT, "template '%s': %d images with %s message; only a user's has any",
                          t->name, message->images, message->role == CORE_ROLE_USER ? "a user's" : "an assistant's");
     if (marks && marks != (size_t)message->images)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "the question has %zu %s marks for %d image%s; give as many, or "
-                         "none to put the images first", marks, CORE_IMAGE_MARK, message->images,
-                         message->images == 1 ? "" : "s");
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "the question has %zu %s marks for %d image%s; give as many, or "
+                         "none to put the images first",
+                         marks, CORE_IMAGE_MARK, message->images, message->images == 1 ? "" : "s");
     bool discard = t->discard_user_text && message->role == CORE_ROLE_USER;
     const char *suffix = t->texts[CORE_TEXT_IMAGE_SUFFIX] ? t->texts[CORE_TEXT_IMAGE_SUFFIX] : "\n";
     for (int32_t i = 0; i < message->images && (!marks || discard); i++) {
@@ -111,12 +113,14 @@ static more_status append_message(const core_template *t, const core_message *me
     bool user = message->role == CORE_ROLE_USER;
     more_status status = compose(t, message, &content, error);
     if (status == MORE_OK) {
-        core_buffer_text(&prompt->text, core_template_get(t, user ? CORE_TEXT_USER_PREFIX : CORE_TEXT_ASSISTANT_PREFIX));
+        core_buffer_text(&prompt->text,
+                         core_template_get(t, user ? CORE_TEXT_USER_PREFIX : CORE_TEXT_ASSISTANT_PREFIX));
         size_t offset = prompt->text.size;
         append_trimmed(&prompt->text, content.data, content.size, t->trim);
         if (message->images)
             mark_from(prompt, offset);
-        core_buffer_text(&prompt->text, core_template_get(t, user ? CORE_TEXT_USER_SUFFIX : CORE_TEXT_ASSISTANT_SUFFIX));
+        core_buffer_text(&prompt->text,
+                         core_template_get(t, user ? CORE_TEXT_USER_SUFFIX : CORE_TEXT_ASSISTANT_SUFFIX));
     }
     prompt->text.failed |= content.failed;
     core_buffer_free(&content);
@@ -129,11 +133,15 @@ static more_status check_turns(const core_template *t, const core_message *messa
 {
     for (size_t i = 0; i < count; i++)
         if (messages[i].role != (i % 2 ? CORE_ROLE_ASSISTANT : CORE_ROLE_USER))
-            return more_fail(error, MORE_ERROR_ARGUMENT, "template '%s': message %zu is %s; a user's and an assistant's "
-                             "take turns, a user's first", t->name, i, i % 2 ? "a user's" : "an assistant's");
+            return more_fail(error, MORE_ERROR_ARGUMENT,
+                             "template '%s': message %zu is %s; a user's and an assistant's "
+                             "take turns, a user's first",
+                             t->name, i, i % 2 ? "a user's" : "an assistant's");
     if (generate && count % 2 == 0)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "template '%s': the last of %zu messages must be a user's for the "
-                         "model to answer", t->name, count);
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "template '%s': the last of %zu messages must be a user's for the "
+                         "model to answer",
+                         t->name, count);
     return MORE_OK;
 }
 
@@ -152,15 +160,17 @@ static more_status append_rest(const core_template *t, const core_message *messa
     return outcome(prompt, error);
 }
 
-more_status core_template_render(const core_template *t, const core_message *messages, size_t count,
-                                 const char *system, bool generate, core_prompt *prompt, more_error *error)
+more_status core_template_render(const core_template *t, const core_message *messages, size_t count, const char *system,
+                                 bool generate, core_prompt *prompt, more_error *error)
 {
     more_status status = check_turns(t, messages, count, generate, error);
     if (status != MORE_OK)
         return status;
     if (system && *system && !t->texts[CORE_TEXT_SYSTEM])
-        return more_fail(error, MORE_ERROR_ARGUMENT, "template '%s' has no place for a system message; say it in the "
-                         "question", t->name);
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "template '%s' has no place for a system message; say it in the "
+                         "question",
+                         t->name);
     const char *text = system ? system : core_template_get(t, CORE_TEXT_SYSTEM);
     core_buffer_text(&prompt->text, core_template_get(t, CORE_TEXT_BOS));
     if (*text) {
@@ -178,20 +188,24 @@ more_status core_template_continue(const core_template *t, const core_message *m
     if (status != MORE_OK)
         return status;
     if (first == 0 || first > count || first % 2)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "template '%s': cannot go on at message %zu of %zu; it must follow "
-                         "an answer", t->name, first, count);
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "template '%s': cannot go on at message %zu of %zu; it must follow "
+                         "an answer",
+                         t->name, first, count);
     core_buffer_text(&prompt->text, core_template_get(t, CORE_TEXT_ASSISTANT_SUFFIX));
     return append_rest(t, messages, count, first, generate, prompt, error);
 }
 
 /* The ids of one chunk. `drop`: leave out the BOS that the tokenizer puts in front; else one that the text has too. */
-static more_status encode_chunk(const core_tokenizer *tokenizer, const char *text, size_t size, size_t offset, int flags,
-                                bool drop, core_ids *ids, more_error *error)
+static more_status encode_chunk(const core_tokenizer *tokenizer, const char *text, size_t size, size_t offset,
+                                int flags, bool drop, core_ids *ids, more_error *error)
 {
     size_t first = ids->count, good = core_utf8_check(text, size);
     if (good < size)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "the prompt is not UTF-8: byte 0x%02X at offset %zu; convert it to "
-                         "UTF-8", (unsigned)(unsigned char)text[good], offset + good);
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "the prompt is not UTF-8: byte 0x%02X at offset %zu; convert it to "
+                         "UTF-8",
+                         (unsigned)(unsigned char)text[good], offset + good);
     more_status status = core_tokenizer_encode(tokenizer, text, size, flags, ids, error);
     if (status != MORE_OK || !flags || !core_tokenizer_adds_bos(tokenizer) || ids->count == first)
         return status;

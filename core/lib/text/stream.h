@@ -14,8 +14,8 @@ typedef struct core_stream core_stream;
 more_status core_stream_create(const core_tokenizer *tokenizer, bool skip_special, core_stream **stream,
                                more_error *error);
 /* Appends to `text` what is final after this id: whole UTF-8 characters that no later id can change. Bytes that may
- * still become a character are held back; U+FFFD comes only when they no longer can. The concatenation of all pushes and
- * the finish equals core_tokenizer_decode of all ids. [one-thread-per-instance] */
+ * still become a character are held back; U+FFFD comes only when they no longer can. The concatenation of all pushes
+ * and the finish equals core_tokenizer_decode of all ids. [one-thread-per-instance] */
 more_status core_stream_push(core_stream *stream, int32_t id, core_buffer *text, more_error *error);
 /* Appends what was held back and starts anew, as after create. [one-thread-per-instance] */
 more_status core_stream_finish(core_stream *stream, core_buffer *text, more_error *error);

@@ -49,8 +49,8 @@ typedef struct core_prompt {
 
 void core_prompt_free(core_prompt *prompt);
 
-/* `source` is inline INI text (it holds a newline), a path (it holds a slash or ends in ".ini"), or the name or an alias
- * of a file in `folder`. The caller owns *result. Errors: MORE_ERROR_NOT_FOUND with the names that there are,
+/* `source` is inline INI text (it holds a newline), a path (it holds a slash or ends in ".ini"), or the name or an
+ * alias of a file in `folder`. The caller owns *result. Errors: MORE_ERROR_NOT_FOUND with the names that there are,
  * MORE_ERROR_CORRUPT with file and line. [any-thread] */
 more_status core_template_load(const char *source, const char *folder, core_template **result, more_error *error);
 /* NULL is allowed. */
@@ -64,8 +64,8 @@ const char *core_template_description(const core_template *loaded);
 const char *core_template_system(const core_template *loaded);
 /* Stop text `index`; NULL past the last. [any-thread] */
 const char *core_template_stop(const core_template *loaded, size_t index);
-/* Appends the ids of the stop texts that the tokenizer knows as one token, and leaves the others out (the files list the
- * stops of a family). [any-thread] */
+/* Appends the ids of the stop texts that the tokenizer knows as one token, and leaves the others out (the files list
+ * the stops of a family). [any-thread] */
 more_status core_template_stop_ids(const core_template *loaded, const core_tokenizer *tokenizer, core_ids *ids,
                                    more_error *error);
 
@@ -87,8 +87,8 @@ more_status core_prompt_mark_all(core_prompt *prompt, more_error *error);
 /* Appends the ids of a prompt, CORE_IMAGE_TOKEN at each image. As in LLaVA: the chunks between images are tokenised
  * apart, each with the post-processor's tokens, BOS is dropped from all but the first, and from the first when the
  * prompt's text already begins with it, so that there is one. With `continuing` (text from core_template_continue) no
- * token is added at all. The text must be UTF-8: a bad byte is refused with its offset. Special tokens that a user typed
- * become special tokens, as in the reference. [any-thread] */
+ * token is added at all. The text must be UTF-8: a bad byte is refused with its offset. Special tokens that a user
+ * typed become special tokens, as in the reference. [any-thread] */
 more_status core_prompt_encode(const core_tokenizer *tokenizer, const core_prompt *prompt, bool continuing,
                                core_ids *ids, more_error *error);
 

@@ -8,18 +8,19 @@
 #include <string.h>
 
 static const char *const text_keys[CORE_TEXT_COUNT] = {
-    "description", "bos",           "system",           "system_prefix",    "system_suffix", "user_prefix",
-    "user_suffix", "assistant_prefix", "assistant_suffix", "generation", "image_suffix"};
+    "description",      "bos",         "system",      "system_prefix",
+    "system_suffix",    "user_prefix", "user_suffix", "assistant_prefix",
+    "assistant_suffix", "generation",  "image_suffix"};
 
 /* The reading of one INI text. inih calls the handler right after it has read a line, so `line` is the handler's. */
 typedef struct parser {
     const char *text;
     size_t size, at;
     int line;
-    bool indented;  /* the line begins with white space: inih takes it for more of the value before */
-    char key[64];   /* of the value at hand */
+    bool indented; /* the line begins with white space: inih takes it for more of the value before */
+    char key[64];  /* of the value at hand */
     core_buffer value;
-    unsigned seen;  /* bits: texts that were given */
+    unsigned seen; /* bits: texts that were given */
     bool seen_stop, seen_alias, seen_trim, seen_user_text;
     core_template *loaded;
     const char *where;
@@ -44,7 +45,8 @@ static char *read_line(char *line, int size, void *stream)
     size_t length = newline ? (size_t)(newline - begin) + 1 : p->size - p->at;
     p->line++;
     if (length >= (size_t)size) {
-        refuse(p, "the line is too long (about 200 bytes is the most); go on in a second line, indented, in quotes", NULL);
+        refuse(p, "the line is too long (about 200 bytes is the most); go on in a second line, indented, in quotes",
+               NULL);
         return NULL;
     }
     if (memchr(begin, '\0', length)) {

@@ -124,7 +124,8 @@ static int32_t configured(const core_tokenizer *t, json_t *config, const char *k
     return id < 0 ? absent : id;
 }
 
-/* Integers are read as reals, since model_max_length is often 1e30, which is above what jansson takes for an integer. */
+/* Integers are read as reals, since model_max_length is often 1e30, which is above what jansson takes for an integer.
+ */
 static more_status load_configuration(const char *path, json_t **config, more_error *error)
 {
     core_buffer text = {0};
@@ -161,8 +162,8 @@ static more_status load_file(const char *file, const char *folder, core_tokenize
     core_map map = {0};
     more_status status = core_map_open(file, &map, error);
     if (status == MORE_OK && map.size > CORE_JSON_LIMIT)
-        status = more_fail(error, MORE_ERROR_MEMORY, "%s: is larger than the %zu bytes allowed here", file,
-                           CORE_JSON_LIMIT);
+        status =
+            more_fail(error, MORE_ERROR_MEMORY, "%s: is larger than the %zu bytes allowed here", file, CORE_JSON_LIMIT);
     if (status == MORE_OK)
         status = core_tokenizer_parse(map.size ? (const char *)map.data : "", map.size, file, tokenizer, error);
     core_map_close(&map);
@@ -227,7 +228,8 @@ more_status core_tokenizer_encode(const core_tokenizer *t, const char *text, siz
     core_buffer whole = {0};
     size_t good = core_utf8_check(text, size);
     if (good < size && flags & CORE_ENCODE_STRICT)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "text is not UTF-8: byte 0x%02X at offset %zu; convert it to UTF-8",
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "text is not UTF-8: byte 0x%02X at offset %zu; convert it to UTF-8",
                          (unsigned)(unsigned char)text[good], good);
     if (good < size) {
         core_utf8_lossy(text, size, &whole);

@@ -43,8 +43,8 @@ more_status core_tokenizer_parse(const char *json, size_t size, const char *name
 /* NULL is allowed. */
 void core_tokenizer_destroy(core_tokenizer *tokenizer);
 
-/* Appends the ids of `size` bytes of text. Text of added tokens inside it becomes their ids, special ones too, as in the
- * reference. Without CORE_ENCODE_STRICT each maximal ill-formed part becomes one U+FFFD (as Python's
+/* Appends the ids of `size` bytes of text. Text of added tokens inside it becomes their ids, special ones too, as in
+ * the reference. Without CORE_ENCODE_STRICT each maximal ill-formed part becomes one U+FFFD (as Python's
  * errors="replace"). [any-thread] */
 more_status core_tokenizer_encode(const core_tokenizer *tokenizer, const char *text, size_t size, int flags,
                                   core_ids *ids, more_error *error);
@@ -57,8 +57,8 @@ more_status core_tokenizer_decode(const core_tokenizer *tokenizer, const int32_t
 int32_t core_tokenizer_size(const core_tokenizer *tokenizer);
 /* Id of a token by its exact text ("<|eot_id|>", "Ġthe"); -1 when there is none. [any-thread] */
 int32_t core_tokenizer_id(const core_tokenizer *tokenizer, const char *token);
-/* The token's text as it stands in the file, with its size in *size (it may hold NUL) when size is not NULL; NULL for an
- * id without token. Lives as long as the tokenizer. [any-thread] */
+/* The token's text as it stands in the file, with its size in *size (it may hold NUL) when size is not NULL; NULL for
+ * an id without token. Lives as long as the tokenizer. [any-thread] */
 const char *core_tokenizer_piece(const core_tokenizer *tokenizer, int32_t id, size_t *size);
 /* True for an added token that the file marks special. [any-thread] */
 bool core_tokenizer_is_special(const core_tokenizer *tokenizer, int32_t id);

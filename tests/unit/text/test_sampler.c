@@ -38,8 +38,8 @@ static void test_uniform(void **state)
 {
     double sum = 0, least = 1, most = 0;
     (void)state;
-    assert_true(core_philox_uniform(0, 0) == (double)(0x6627e8d5u >> 5) / 134217728.0 +
-                                                 (double)(0xe169c58du >> 6) / 9007199254740992.0);
+    assert_true(core_philox_uniform(0, 0) ==
+                (double)(0x6627e8d5u >> 5) / 134217728.0 + (double)(0xe169c58du >> 6) / 9007199254740992.0);
     for (uint64_t i = 0; i < 100000; i++) {
         double u = core_philox_uniform(7, i);
         assert_true(u >= 0 && u < 1);
@@ -135,7 +135,8 @@ static void test_stages(void **state)
         json_t *ids = json_object_get(entry, "ids"), *scores = json_object_get(entry, "scores");
         run_chain(json_object_get(entry, "chain"), c);
         if ((size_t)c->count != json_array_size(ids))
-            fail_msg("case %zu keeps %lld candidates, transformers %zu", index, (long long)c->count, json_array_size(ids));
+            fail_msg("case %zu keeps %lld candidates, transformers %zu", index, (long long)c->count,
+                     json_array_size(ids));
         for (size_t i = 0; i < json_array_size(ids); i++) {
             assert_int_equal(c->ids[i], json_integer_value(json_array_get(ids, i)));
             float wanted = number(scores, i);
@@ -172,11 +173,10 @@ static void test_draw_follows_reference(void **state)
         json_t *ids = json_object_get(entry, "ids"), *probabilities = json_object_get(entry, "probabilities");
         reference r = open_reference(entry);
         int64_t vocabulary = r.candidates.count;
-        core_sampler *sampler = create(vocabulary, (core_sampler_options){option(chain, "temperature", 1),
-                                                                          (int64_t)option(chain, "top_k", 0),
-                                                                          option(chain, "top_p", 1),
-                                                                          option(chain, "min_p", 0),
-                                                                          option(chain, "repetition_penalty", 1), 99});
+        core_sampler *sampler = create(
+            vocabulary, (core_sampler_options){option(chain, "temperature", 1), (int64_t)option(chain, "top_k", 0),
+                                               option(chain, "top_p", 1), option(chain, "min_p", 0),
+                                               option(chain, "repetition_penalty", 1), 99});
         int *drawn = calloc((size_t)vocabulary, sizeof *drawn), inside = 0;
         for (uint64_t k = 0; k < DRAWS; k++) {
             int32_t id;
@@ -310,9 +310,12 @@ static void test_bad_options(void **state)
     static const struct {
         core_sampler_options options;
         const char *named;
-    } cases[] = {{{-1, 0, 1, 0, 1, 0}, "temperature"},        {{NAN, 0, 1, 0, 1, 0}, "temperature"},
-                 {{1, -2, 1, 0, 1, 0}, "top_k"},              {{1, 0, 0, 0, 1, 0}, "top_p"},
-                 {{1, 0, 1.5, 0, 1, 0}, "top_p"},             {{1, 0, 1, -0.1, 1, 0}, "min_p"},
+    } cases[] = {{{-1, 0, 1, 0, 1, 0}, "temperature"},
+                 {{NAN, 0, 1, 0, 1, 0}, "temperature"},
+                 {{1, -2, 1, 0, 1, 0}, "top_k"},
+                 {{1, 0, 0, 0, 1, 0}, "top_p"},
+                 {{1, 0, 1.5, 0, 1, 0}, "top_p"},
+                 {{1, 0, 1, -0.1, 1, 0}, "min_p"},
                  {{1, 0, 1, 0, 0, 0}, "repetition_penalty"}};
     core_sampler *sampler;
     more_error error;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Conversation templates: the file format and its refusals, rendering, and the ids of prompts. Every shipped template is
- * held against prompts written from the rules alone by tests/parity/test_tokens.c.
+ * Conversation templates: the file format and its refusals, rendering, and the ids of prompts. Every shipped template
+ * is held against prompts written from the rules alone by tests/parity/test_tokens.c.
  */
 #include "text/template.h"
 
@@ -97,7 +97,8 @@ static void test_render(void **state)
 static void test_image_places(void **state)
 {
     core_template *t = load(simple);
-    const core_message typed = {CORE_ROLE_USER, "what is <image>?", 0}, placed = {CORE_ROLE_USER, "is <image> like <image>?", 2},
+    const core_message typed = {CORE_ROLE_USER, "what is <image>?", 0},
+                       placed = {CORE_ROLE_USER, "is <image> like <image>?", 2},
                        wrong = {CORE_ROLE_USER, "<image><image>", 1};
     core_prompt prompt = {0};
     more_error error;
@@ -119,7 +120,8 @@ static void test_trim_and_discard(void **state)
 {
     core_template *trimming = load("[template]\nuser_prefix = \"(\"\nuser_suffix = \")\"\ntrim = true\n");
     core_template *plain = load("plain");
-    const core_message message = {CORE_ROLE_USER, "\xE3\x80\x80 \n a b \t\x1F", 1}, spaces = {CORE_ROLE_USER, " \n ", 0};
+    const core_message message = {CORE_ROLE_USER, "\xE3\x80\x80 \n a b \t\x1F", 1},
+                       spaces = {CORE_ROLE_USER, " \n ", 0};
     (void)state;
     expect(trimming, &message, 1, NULL, "(<image>\n\xE3\x80\x80 \n a b)", 1);
     expect(trimming, &spaces, 1, NULL, "()", 0);
@@ -131,9 +133,8 @@ static void test_trim_and_discard(void **state)
 static void test_continue(void **state)
 {
     core_template *t = load(simple);
-    const core_message messages[] = {{CORE_ROLE_USER, "hi", 0},
-                                     {CORE_ROLE_ASSISTANT, "yes", 0},
-                                     {CORE_ROLE_USER, "and", 1}};
+    const core_message messages[] = {
+        {CORE_ROLE_USER, "hi", 0}, {CORE_ROLE_ASSISTANT, "yes", 0}, {CORE_ROLE_USER, "and", 1}};
     core_prompt rest = {0};
     more_error error;
     (void)state;
@@ -150,7 +151,8 @@ static void test_continue(void **state)
 static void test_wrong_messages(void **state)
 {
     core_template *t = load(simple), *gemma = load("gemma_2");
-    const core_message twice[] = {{CORE_ROLE_USER, "a", 0}, {CORE_ROLE_USER, "b", 0}}, answer = {CORE_ROLE_ASSISTANT, "a", 0},
+    const core_message twice[] = {{CORE_ROLE_USER, "a", 0}, {CORE_ROLE_USER, "b", 0}},
+                       answer = {CORE_ROLE_ASSISTANT, "a", 0},
                        image[] = {{CORE_ROLE_USER, "a", 0}, {CORE_ROLE_ASSISTANT, "b", 1}};
     core_prompt prompt = {0};
     more_error error;
@@ -170,19 +172,20 @@ static void test_refusals(void **state)
 {
     static const struct {
         const char *text, *message;
-    } cases[] = {{"[template]\nuser_prefix = \"a\"\nuser_prefx = \"b\"\n", "inline template:3: unknown key"},
-                 {"[template]\nuser_prefix = \"a\"\nuser_prefix = \"b\"\n", ":3: the key is given twice: 'user_prefix'"},
-                 {"[other]\nuser_prefix = \"a\"\n", ":2: expected the section [template], got 'other'"},
-                 {"user_prefix = \"a\"\n", ":1: expected the section"},
-                 {"[template]\nuser_prefix = a\n", ":2: expected a text in double quotes, got 'a'"},
-                 {"[template]\nuser_prefix = \"a ; b\"\n", ":2: a text has no closing quote"},
-                 {"[template]\nuser_prefix = \"a\" b\n", ":2: expected nothing behind the closing quote"},
-                 {"[template]\nuser_prefix = \"\\q\"\n", ":2: expected one of the escapes"},
-                 {"[template]\nuser_prefix = \"\\x00\"\n", ":2: expected one of the escapes"},
-                 {"[template]\nuser_prefix = \"\\xff\"\n", ":2: the value is not UTF-8: 'user_prefix'"},
-                 {"[template]\nuser_prefix = \"\"\ntrim = yes\n", ":3: this key takes true or false"},
-                 {"[template]\nuser_prefix = \"\"\nnonsense\n", ":3: expected 'key = value'"},
-                 {"[template]\nbos = \"a\"\n", "gives neither user_prefix nor assistant_prefix"}};
+    } cases[] = {
+        {"[template]\nuser_prefix = \"a\"\nuser_prefx = \"b\"\n", "inline template:3: unknown key"},
+        {"[template]\nuser_prefix = \"a\"\nuser_prefix = \"b\"\n", ":3: the key is given twice: 'user_prefix'"},
+        {"[other]\nuser_prefix = \"a\"\n", ":2: expected the section [template], got 'other'"},
+        {"user_prefix = \"a\"\n", ":1: expected the section"},
+        {"[template]\nuser_prefix = a\n", ":2: expected a text in double quotes, got 'a'"},
+        {"[template]\nuser_prefix = \"a ; b\"\n", ":2: a text has no closing quote"},
+        {"[template]\nuser_prefix = \"a\" b\n", ":2: expected nothing behind the closing quote"},
+        {"[template]\nuser_prefix = \"\\q\"\n", ":2: expected one of the escapes"},
+        {"[template]\nuser_prefix = \"\\x00\"\n", ":2: expected one of the escapes"},
+        {"[template]\nuser_prefix = \"\\xff\"\n", ":2: the value is not UTF-8: 'user_prefix'"},
+        {"[template]\nuser_prefix = \"\"\ntrim = yes\n", ":3: this key takes true or false"},
+        {"[template]\nuser_prefix = \"\"\nnonsense\n", ":3: expected 'key = value'"},
+        {"[template]\nbos = \"a\"\n", "gives neither user_prefix nor assistant_prefix"}};
     core_template *t;
     more_error error;
     (void)state;
@@ -263,9 +266,8 @@ static void test_prompt_ids(void **state)
 {
     core_tokenizer *tokenizer = open_small("llama3");
     core_template *t = load("llama_3_1");
-    const core_message messages[] = {{CORE_ROLE_USER, "what is <image>?", 0},
-                                     {CORE_ROLE_ASSISTANT, "text", 0},
-                                     {CORE_ROLE_USER, "and this", 1}};
+    const core_message messages[] = {
+        {CORE_ROLE_USER, "what is <image>?", 0}, {CORE_ROLE_ASSISTANT, "text", 0}, {CORE_ROLE_USER, "and this", 1}};
     core_prompt prompt = render(t, messages, 3, NULL), rest = {0};
     core_ids ids = {0}, more = {0};
     int32_t bos = core_tokenizer_bos(tokenizer);
@@ -295,12 +297,11 @@ static void test_prompt_ids(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fields),        cmocka_unit_test(test_render),
-        cmocka_unit_test(test_image_places),  cmocka_unit_test(test_trim_and_discard),
-        cmocka_unit_test(test_continue),      cmocka_unit_test(test_wrong_messages),
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_stop_ids),
-        cmocka_unit_test(test_prompt_ids)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fields),       cmocka_unit_test(test_render),
+                                       cmocka_unit_test(test_image_places), cmocka_unit_test(test_trim_and_discard),
+                                       cmocka_unit_test(test_continue),     cmocka_unit_test(test_wrong_messages),
+                                       cmocka_unit_test(test_refusals),     cmocka_unit_test(test_long_line),
+                                       cmocka_unit_test(test_names),        cmocka_unit_test(test_stop_ids),
+                                       cmocka_unit_test(test_prompt_ids)};
     return cmocka_run_group_tests_name("template", tests, NULL, NULL);
 }

@@ -83,8 +83,8 @@ static more_status out_of_memory(const char *file, more_error *error)
     return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", file);
 }
 
-/* The package's rule: the model's id, else one above the largest id so far, of the model (counting its texts) and of the
- * added tokens. */
+/* The package's rule: the model's id, else one above the largest id so far, of the model (counting its texts) and of
+ * the added tokens. */
 static int32_t choose_id(const core_added *added, const core_vocabulary *model, const char *text, size_t size)
 {
     int32_t id = core_vocabulary_find(model, text, size), model_size = (int32_t)model->entry_count;
@@ -121,12 +121,14 @@ static more_status read_token(core_added *added, json_t *json, const core_place 
         added->capacity = capacity;
     }
     added->tokens[added->count++] = token;
-    return core_vocabulary_set(&added->vocabulary, text->data, text->size, token.id) ? MORE_OK
-                                                                                     : out_of_memory(place->file, error);
+    return core_vocabulary_set(&added->vocabulary, text->data, text->size, token.id)
+               ? MORE_OK
+               : out_of_memory(place->file, error);
 }
 
 /* Special tokens go in first: they win where two normalise to one text. */
-static more_status build_tries(core_added *added, const char *file, const core_normalizer *normalizer, more_error *error)
+static more_status build_tries(core_added *added, const char *file, const core_normalizer *normalizer,
+                               more_error *error)
 {
     core_buffer text = {0};
     more_status status = MORE_OK;
@@ -229,11 +231,13 @@ static more_status stands_alone(sweep *r, size_t start, size_t end, bool *alone)
     return status;
 }
 
-/* Widens [*start, *end) over white space, to the left not into what is done. */
+/* Widens [*start, *end) over white space, to the left not into what is done: a token of white space may lie there. */
 static void strip_around(const sweep *r, const core_added_token *token, size_t *start, size_t *end)
 {
     size_t length;
     uint32_t code;
+    if (token->left_strip && *start < r->done)
+        *start = r->done;
     while (token->left_strip && *start > r->done) {
         length = core_utf8_last(r->text, *start, &code);
         if (!core_utf8_is_space(code))
@@ -273,6 +277,8 @@ static more_status extract_round(sweep *r, const core_trie *trie, size_t base, b
         strip_around(r, token, &start, &end);
         if (start > r->done)
             core_pieces_add(out, (core_piece){base + r->done, start - r->done, -1, first && !r->done});
+        if (end <= start)
+            continue;
         core_pieces_add(out, (core_piece){base + start, end - start, token->id, first && !start});
         r->done = end;
     }
@@ -305,8 +311,8 @@ static more_status second_round(sweep *r, const core_normalizer *normalizer, con
     return status;
 }
 
-more_status core_added_extract(const core_added *added, const core_normalizer *normalizer, const char *text, size_t size,
-                               core_pieces *pieces, more_error *error)
+more_status core_added_extract(const core_added *added, const core_normalizer *normalizer, const char *text,
+                               size_t size, core_pieces *pieces, more_error *error)
 {
     core_pieces raw = {0};
     sweep r = {.added = added, .text = text, .size = size, .error = error};

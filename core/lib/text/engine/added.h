@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Added tokens: texts that become one id each before the model sees the rest. As in the tokenizers package there are two
- * rounds, the longest match at the leftmost place winning: tokens that are not `normalized` on the text as it is given,
- * then the normalised ones, themselves normalised, on each normalised remainder.
+ * Added tokens: texts that become one id each before the model sees the rest. As in the tokenizers package there are
+ * two rounds, the longest match at the leftmost place winning: tokens that are not `normalized` on the text as it is
+ * given, then the normalised ones, themselves normalised, on each normalised remainder.
  */
 #ifndef CORE_ADDED_H
 #define CORE_ADDED_H
@@ -32,15 +32,15 @@ typedef struct core_added {
     core_pattern *word; /* one character of a word */
 } core_added;
 
-/* Reads the array "added_tokens", NULL for none. A text that `model` has gets the id from there, any other the next free
- * id behind it, as in the package (which overlooks the file's own "id"). */
+/* Reads the array "added_tokens", NULL for none. A text that `model` has gets the id from there, any other the next
+ * free id behind it, as in the package (which overlooks the file's own "id"). */
 more_status core_added_load(json_t *json, const char *file, const core_vocabulary *model,
                             const core_normalizer *normalizer, core_added *added, more_error *error);
 void core_added_free(core_added *added);
 /* The token with this id; NULL when it is none. [any-thread] */
 const core_added_token *core_added_find(const core_added *added, int32_t id);
 /* Cuts the text into added tokens and normalised remainders, appended to `pieces`. [any-thread] */
-more_status core_added_extract(const core_added *added, const core_normalizer *normalizer, const char *text, size_t size,
-                               core_pieces *pieces, more_error *error);
+more_status core_added_extract(const core_added *added, const core_normalizer *normalizer, const char *text,
+                               size_t size, core_pieces *pieces, more_error *error);
 
 #endif

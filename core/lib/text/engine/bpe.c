@@ -38,8 +38,7 @@ static void add_symbol(stretch *s, int32_t id)
     core_bpe_scratch *scratch = s->scratch;
     if (s->count == scratch->capacity) {
         size_t capacity = scratch->capacity ? scratch->capacity * 2 : 256;
-        core_symbol *symbols =
-            capacity < NONE ? realloc(scratch->symbols, capacity * sizeof *symbols) : NULL;
+        core_symbol *symbols = capacity < NONE ? realloc(scratch->symbols, capacity * sizeof *symbols) : NULL;
         if (!symbols) {
             s->failed = true;
             return;
@@ -53,8 +52,7 @@ static void add_symbol(stretch *s, int32_t id)
 static void rate(const core_bpe *bpe, core_symbol *symbols, uint32_t at)
 {
     core_symbol *symbol = &symbols[at];
-    const core_merge *merge =
-        symbol->next == NONE ? NULL : core_merge_find(bpe, symbol->id, symbols[symbol->next].id);
+    const core_merge *merge = symbol->next == NONE ? NULL : core_merge_find(bpe, symbol->id, symbols[symbol->next].id);
     symbol->rank = merge ? merge->rank : NO_RANK;
     symbol->made = merge ? merge->made : -1;
 }

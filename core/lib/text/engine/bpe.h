@@ -22,7 +22,7 @@ typedef struct core_merge {
 /* Zero-initialise; free with core_bpe_free. */
 typedef struct core_bpe {
     core_vocabulary vocabulary;
-    core_merge *merges; /* open hashing */
+    core_merge *merges; /* open hashing; NULL before loading */
     uint64_t merge_mask;
     uint32_t merge_count;
     uint64_t *joints; /* bits: hashes of (last character of a left side, first character of its right side) */

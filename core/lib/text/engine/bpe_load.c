@@ -29,9 +29,8 @@ static more_status take_token(void *context, const char *text, size_t size, int6
     return core_vocabulary_set(&l->bpe->vocabulary, text, size, (int32_t)id) ? MORE_OK : out_of_memory(l->name, error);
 }
 
-static bool grow_merges(core_bpe *bpe)
+static bool grow_merges(core_bpe *bpe, uint64_t count)
 {
-    uint64_t count = bpe->merges ? (bpe->merge_mask + 1) * 2 : 64;
     core_merge *merges = malloc(count * sizeof *merges);
     if (!merges)
         return false;
@@ -53,7 +52,7 @@ static bool grow_merges(core_bpe *bpe)
 /* Of two merges of one pair the later counts, as in the package. */
 static bool put_merge(core_bpe *bpe, core_merge merge)
 {
-    if ((!bpe->merges || bpe->merge_count * UINT64_C(3) >= (bpe->merge_mask + 1) * 2) && !grow_merges(bpe))
+    if (bpe->merge_count * UINT64_C(3) >= (bpe->merge_mask + 1) * 2 && !grow_merges(bpe, (bpe->merge_mask + 1) * 2))
         return false;
     uint64_t at = core_merge_hash(merge.pair) & bpe->merge_mask;
     while (bpe->merges[at].pair != CORE_NO_PAIR && bpe->merges[at].pair != merge.pair)
@@ -61,6 +60,15 @@ static bool put_merge(core_bpe *bpe, core_merge merge)
     bpe->merge_count += bpe->merges[at].pair == CORE_NO_PAIR;
     bpe->merges[at] = merge;
     return true;
+}
+
+/* Room for the merges of a text of so many bytes, at the 16 or more that one takes in most files. */
+static bool reserve_merges(core_bpe *bpe, size_t size)
+{
+    uint64_t count = 64;
+    while (count * 16 < size)
+        count *= 2;
+    return grow_merges(bpe, count);
 }
 
 static more_status take_merge(void *context, const char *left, size_t left_size, const char *right, size_t right_size,
@@ -75,11 +83,13 @@ static more_status take_merge(void *context, const char *left, size_t left_size,
         return out_of_memory(l->name, error);
     int32_t a = core_vocabulary_find(&bpe->vocabulary, left, left_size);
     int32_t b = core_vocabulary_find(&bpe->vocabulary, right, right_size);
-    int32_t made = left_size && right_size ? core_vocabulary_find(&bpe->vocabulary, l->joined.data, l->joined.size) : -1;
+    int32_t made =
+        left_size && right_size ? core_vocabulary_find(&bpe->vocabulary, l->joined.data, l->joined.size) : -1;
     if (a < 0 || b < 0 || made < 0)
-        return more_fail(error, MORE_ERROR_CORRUPT,
-                         "%s: model.merges: number %u ('%.*s' and '%.*s') has a side or a result that model.vocab lacks",
-                         l->name, l->rank, SHOWN(left_size), left, SHOWN(right_size), right);
+        return more_fail(
+            error, MORE_ERROR_CORRUPT,
+            "%s: model.merges: number %u ('%.*s' and '%.*s') has a side or a result that model.vocab lacks", l->name,
+            l->rank, SHOWN(left_size), left, SHOWN(right_size), right);
     uint32_t last, first;
     size_t length;
     core_utf8_last(left, left_size, &last);
@@ -125,8 +135,10 @@ static more_status refuse_foreign(json_t *model, const char *name, more_error *e
                          json_is_string(type) ? json_string_value(type) : "(not a string)");
     json_t *dropout = json_object_get(model, "dropout");
     if (dropout && !json_is_null(dropout) && !(json_is_number(dropout) && json_number_value(dropout) == 0))
-        return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: model.dropout makes ids random and is not supported; set "
-                         "it to null", name);
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: model.dropout makes ids random and is not supported; set "
+                         "it to null",
+                         name);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         json_t *value = json_object_get(model, texts[i]);
         if (value && !json_is_null(value) && !(json_is_string(value) && !json_string_length(value)))
@@ -160,6 +172,8 @@ more_status core_bpe_load(json_t *model, core_span vocab, core_span merges, cons
         status = more_fail(error, MORE_ERROR_CORRUPT, "%s: model.%s is missing or has the wrong type", name,
                            vocab.data ? "merges" : "vocab");
     if (status == MORE_OK && !(bpe->joints = calloc((size_t)1 << (CORE_JOINT_BITS - 6), sizeof *bpe->joints)))
+        status = out_of_memory(name, error);
+    if (status == MORE_OK && !reserve_merges(bpe, merges.size))
         status = out_of_memory(name, error);
     if (status == MORE_OK)
         status = core_reader_vocab(vocab, name, take_token, &l, error);

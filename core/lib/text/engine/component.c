@@ -8,18 +8,19 @@
 
 static more_status wrong(const core_place *place, const char *key, const char *expected, more_error *error)
 {
-    return more_fail(error, MORE_ERROR_CORRUPT, "%s: %s.%s: '%s' must be %s", place->file, place->part, place->type, key,
-                     expected);
+    return more_fail(error, MORE_ERROR_CORRUPT, "%s: %s.%s: '%s' must be %s", place->file, place->part, place->type,
+                     key, expected);
 }
 
-static more_status walk(json_t *json, const char *list, const core_place *place, core_component_take take, void *context,
-                        int depth, more_error *error)
+static more_status walk(json_t *json, const char *list, const core_place *place, core_component_take take,
+                        void *context, int depth, more_error *error)
 {
     if (!json || json_is_null(json))
         return MORE_OK;
     json_t *type = json_object_get(json, "type");
     if (!json_is_string(type))
-        return more_fail(error, MORE_ERROR_CORRUPT, "%s: %s: expected an object with a 'type'", place->file, place->part);
+        return more_fail(error, MORE_ERROR_CORRUPT, "%s: %s: expected an object with a 'type'", place->file,
+                         place->part);
     core_place here = {place->file, place->part, json_string_value(type)};
     if (strcmp(here.type, "Sequence"))
         return take(context, json, &here, error);

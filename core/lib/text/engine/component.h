@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where a part stands: "gemma/tokenizer.json: decoder.Replace". */
+/* Where a part stands: "tokenizer.json: decoder.Replace". */
 typedef struct core_place {
     const char *file, *part, *type;
 } core_place;

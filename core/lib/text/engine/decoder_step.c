@@ -88,7 +88,10 @@ void core_take_replace(core_decoding *decoding, size_t index, core_chunk chunk)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 /* ByteFallback: a run of <0xNN> is a text when it is UTF-8 as a whole, else one U+FFFD a byte; so a run is held back
@@ -144,8 +147,8 @@ void core_take_strip(core_decoding *decoding, size_t index, core_chunk chunk)
     }
     if (chunk.size)
         state->started = true;
-    for (int64_t cut = 0; cut < step->stop && chunk.size >= unit &&
-                          !memcmp(chunk.data + chunk.size - unit, step->content.data, unit);
+    for (int64_t cut = 0;
+         cut < step->stop && chunk.size >= unit && !memcmp(chunk.data + chunk.size - unit, step->content.data, unit);
          cut++)
         chunk.size -= unit;
     core_decoder_give(decoding, index + 1, chunk);

@@ -16,8 +16,8 @@ typedef struct rewriter {
     size_t size, at;
     const char *where;
     core_buffer *out;
-    size_t atom;                /* where the last atom begins in out */
-    size_t groups[MAX_GROUPS];  /* where the open groups begin in out */
+    size_t atom;               /* where the last atom begins in out */
+    size_t groups[MAX_GROUPS]; /* where the open groups begin in out */
     size_t depth;
     more_error *error;
 } rewriter;
@@ -111,6 +111,28 @@ static more_status property(rewriter *r, bool inside)
     return MORE_OK;
 }
 
+static void append_members(core_buffer *out, char letter, const char *members)
+{
+    core_buffer_text(out, members);
+    if (tolower((unsigned char)letter) != 'w')
+        return;
+    newer_characters(out, "L", 1);
+    newer_characters(out, "M", 1);
+    newer_characters(out, "Nd", 2);
+}
+
+/* \b, or \B when not `between`: a word's character on one side only, or on both sides or none. */
+static void word_border(core_buffer *out, bool between)
+{
+    static const char *const sides[2][4] = {{"(?:(?<=[", "])(?=[", "])|(?<![", "])(?!["},
+                                            {"(?:(?<=[", "])(?![", "])|(?<![", "])(?=["}};
+    for (int i = 0; i < 4; i++) {
+        core_buffer_text(out, sides[between][i]);
+        append_members(out, 'w', class_of_escape('w'));
+    }
+    core_buffer_text(out, "]))");
+}
+
 /* An escape, outside a class or inside one; r->at is at the backslash. */
 static more_status escape(rewriter *r, bool inside)
 {
@@ -122,14 +144,11 @@ static more_status escape(rewriter *r, bool inside)
     const char *members = class_of_escape((char)tolower((unsigned char)letter));
     if (members && (islower((unsigned char)letter) || !inside)) {
         core_buffer_text(r->out, inside ? "" : islower((unsigned char)letter) ? "[" : "[^");
-        core_buffer_text(r->out, members);
-        if (tolower((unsigned char)letter) == 'w') {
-            newer_characters(r->out, "L", 1);
-            newer_characters(r->out, "M", 1);
-            newer_characters(r->out, "Nd", 2);
-        }
+        append_members(r->out, letter, members);
         core_buffer_text(r->out, inside ? "" : "]");
-    } else if (letter == 'S')
+    } else if ((letter == 'b' || letter == 'B') && !inside)
+        word_border(r->out, letter == 'b');
+    else if (letter == 'S')
         core_buffer_text(r->out, "\\P{White_Space}");
     else if (members || (isalnum((unsigned char)letter) && !strchr("dDbBAnrtfaex01234567uzZGv", letter)))
         return refuse(r, "an escape");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rewrites a regular expression of Oniguruma's (Ruby's) syntax for PCRE2 with UTF and UCP.
+ * Rewrites a regular expression of Oniguruma's (Ruby's) syntax for PCRE2 with UTF and UCP. Known to differ: scripts
+ * (\p{Han}) of characters that Unicode assigned after PCRE2's version, and \P{L} inside a class for these characters.
  */
 #ifndef CORE_ONIGURUMA_H
 #define CORE_ONIGURUMA_H

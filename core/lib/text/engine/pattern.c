@@ -22,7 +22,8 @@ more_status core_pattern_literal(const char *text, size_t size, const char *wher
                                  more_error *error)
 {
     if (!size)
-        return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: an empty pattern matches everywhere; give it a text", where);
+        return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: an empty pattern matches everywhere; give it a text",
+                         where);
     *pattern = calloc(1, sizeof **pattern);
     if (!*pattern)
         return out_of_memory(where, error);
@@ -42,15 +43,16 @@ static more_status compile(const core_buffer *rewritten, const char *where, core
     if (!context)
         return out_of_memory(where, error);
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-    pattern->code = pcre2_compile((PCRE2_SPTR)rewritten->data, rewritten->size,
-                                  PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset,
-                                  context);
+    pattern->code =
+        pcre2_compile((PCRE2_SPTR)rewritten->data, rewritten->size,
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset, context);
     pcre2_compile_context_free(context);
     if (!pattern->code) {
         PCRE2_UCHAR reason[128] = "";
         pcre2_get_error_message(code, reason, sizeof reason);
-        return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: PCRE2 cannot compile the expression, %s at byte %zu of %.400s",
-                         where, (const char *)reason, (size_t)offset, rewritten->data);
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: PCRE2 cannot compile the expression, %s at byte %zu of %.400s", where,
+                         (const char *)reason, (size_t)offset, rewritten->data);
     }
     /* Without JIT (a system that forbids it) pcre2_match interprets: slower, the same matches. */
     pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);
@@ -137,10 +139,11 @@ more_status core_scan_next(core_scan *scan, bool *found, size_t *start, size_t *
         if (count == PCRE2_ERROR_NOMATCH)
             break;
         if (count < 0)
-            return more_fail(error, MORE_ERROR_LIMIT,
-                             "tokenizer: the split expression gives up at byte %zu of a piece of %zu bytes (PCRE2 error "
-                             "%d); shorten the text",
-                             scan->next, scan->size, count);
+            return more_fail(
+                error, MORE_ERROR_LIMIT,
+                "tokenizer: the split expression gives up at byte %zu of a piece of %zu bytes (PCRE2 error "
+                "%d); shorten the text",
+                scan->next, scan->size, count);
         const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(scan->match);
         *start = bounds[0];
         *end = bounds[1];

@@ -15,7 +15,8 @@ static more_status append_special(json_t *json, json_t *name, const core_place *
     json_t *list = NULL, *value;
     size_t index;
     if (json_is_string(name))
-        list = json_object_get(json_object_get(json_object_get(json, "special_tokens"), json_string_value(name)), "ids");
+        list =
+            json_object_get(json_object_get(json_object_get(json, "special_tokens"), json_string_value(name)), "ids");
     if (!json_is_array(list))
         return wrong(place, "a SpecialToken has no 'ids' in 'special_tokens'", error);
     json_array_foreach(list, index, value)
@@ -39,15 +40,18 @@ static more_status read_template(core_postprocessor *post, json_t *json, const c
     {
         json_t *special = json_object_get(item, "SpecialToken"), *sequence = json_object_get(item, "Sequence");
         if (status == MORE_OK && special)
-            status = append_special(json, json_object_get(special, "id"), place, texts ? &own.behind : &own.before, error);
+            status =
+                append_special(json, json_object_get(special, "id"), place, texts ? &own.behind : &own.before, error);
         else if (status == MORE_OK && sequence)
             texts++;
         else if (status == MORE_OK)
             status = wrong(place, "'single' holds something else than SpecialToken and Sequence", error);
     }
     if (status == MORE_OK && texts != 1)
-        status = more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: %s.TemplateProcessing: 'single' has the text %zu times; "
-                           "once is supported", place->file, place->part, texts);
+        status = more_fail(error, MORE_ERROR_UNSUPPORTED,
+                           "%s: %s.TemplateProcessing: 'single' has the text %zu times; "
+                           "once is supported",
+                           place->file, place->part, texts);
     core_ids_append(&own.before, post->before.data, post->before.count);
     core_ids_append(&post->behind, own.behind.data, own.behind.count);
     core_ids_free(&post->before);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Post-processors: Sequence, TemplateProcessing, ByteLevel (which changes offsets only). What they amount to for one text
- * is ids in front and ids behind.
+ * Post-processors: Sequence, TemplateProcessing, ByteLevel (which changes offsets only). What they amount to for one
+ * text is ids in front and ids behind.
  */
 #ifndef CORE_POSTPROCESSOR_H
 #define CORE_POSTPROCESSOR_H

@@ -50,7 +50,8 @@ static more_status rewrite(const core_pretokenizer_step *step, core_pieces *in, 
     return MORE_OK;
 }
 
-static void write_spaced(const core_pretokenizer_step *step, const char *text, const core_piece *piece, core_buffer *out)
+static void write_spaced(const core_pretokenizer_step *step, const char *text, const core_piece *piece,
+                         core_buffer *out)
 {
     (void)step;
     if (text[0] != ' ')
@@ -88,7 +89,8 @@ static more_status bytes_to_letters(const core_pretokenizer_step *step, core_pie
     return rewrite(step, in, out, write_letters);
 }
 
-static void write_marked(const core_pretokenizer_step *step, const char *text, const core_piece *piece, core_buffer *out)
+static void write_marked(const core_pretokenizer_step *step, const char *text, const core_piece *piece,
+                         core_buffer *out)
 {
     const core_buffer *mark = &step->replacement;
     bool marked = text[0] == ' ' || (piece->size >= mark->size && !memcmp(text, mark->data, mark->size));
@@ -140,7 +142,8 @@ static more_status add_split(core_pretokenizer *pretokenizer, const char *expres
 
 static more_status read_split(core_pretokenizer *pretokenizer, json_t *json, const core_place *place, more_error *error)
 {
-    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous", NULL};
+    static const char *const names[] = {"Removed",        "Isolated",   "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous", NULL};
     core_pretokenizer_step *step = add_step(pretokenizer, split);
     int choice = 0;
     if (!step)
@@ -207,10 +210,10 @@ static more_status read_metaspace(core_pretokenizer *pretokenizer, json_t *json,
 static more_status read_punctuation(core_pretokenizer *pretokenizer, json_t *json, const core_place *place,
                                     more_error *error)
 {
-    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous", NULL};
+    static const char *const names[] = {"Removed",        "Isolated",   "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous", NULL};
     int behaviour;
-    more_status status =
-        core_component_choice(json, "behavior", names, CORE_SPLIT_ISOLATED, place, &behaviour, error);
+    more_status status = core_component_choice(json, "behavior", names, CORE_SPLIT_ISOLATED, place, &behaviour, error);
     if (status != MORE_OK)
         return status;
     return add_split(pretokenizer, "[\\x21-\\x2F\\x3A-\\x40\\x5B-\\x60\\x7B-\\x7E\\p{P}]",
@@ -227,8 +230,9 @@ static more_status take_step(void *context, json_t *json, const core_place *plac
         return read_metaspace(context, json, place, error);
     if (!strcmp(place->type, "Punctuation"))
         return read_punctuation(context, json, place, error);
-    if (!strcmp(place->type, "Whitespace"))
-        return add_split(context, "\\w+|[^\\w\\s]+", CORE_SPLIT_REMOVED, true, place, error);
+    if (!strcmp(place->type, "Whitespace")) /* by Rust's regex, whose \\w has the joiners too */
+        return add_split(context, "[\\w\\x{200C}\\x{200D}]+|[^\\w\\s\\x{200C}\\x{200D}]+", CORE_SPLIT_REMOVED, true,
+                         place, error);
     if (!strcmp(place->type, "WhitespaceSplit"))
         return add_split(context, "\\s", CORE_SPLIT_REMOVED, false, place, error);
     if (!strcmp(place->type, "Digits")) {

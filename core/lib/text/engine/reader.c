@@ -14,8 +14,8 @@ typedef struct cursor {
 
 static more_status corrupt(const cursor *c, const char *expected)
 {
-    return more_fail(c->error, MORE_ERROR_CORRUPT, "%s: %s: expected %s at byte %zu of it", c->name, c->member, expected,
-                     (size_t)(c->at - c->begin));
+    return more_fail(c->error, MORE_ERROR_CORRUPT, "%s: %s: expected %s at byte %zu of it", c->name, c->member,
+                     expected, (size_t)(c->at - c->begin));
 }
 
 static void skip_space(cursor *c)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "text/engine/utf8.h"
 
-/* Range of the second byte by the first one: E0, ED, F0 and F4 narrow it, which shuts out overlong forms, surrogates and
- * what lies above U+10FFFF. */
+/* Range of the second byte by the first one: E0, ED, F0 and F4 narrow it, which shuts out overlong forms, surrogates
+ * and what lies above U+10FFFF. */
 static bool second_byte_fits(unsigned char first, unsigned char second)
 {
     unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;

@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 typedef enum core_utf8 {
-    CORE_UTF8_WHOLE,   /* a character */
-    CORE_UTF8_BAD,     /* bytes that no continuation can make a character */
-    CORE_UTF8_CUT      /* all bytes that there are begin a character, which needs more */
+    CORE_UTF8_WHOLE, /* a character */
+    CORE_UTF8_BAD,   /* bytes that no continuation can make a character */
+    CORE_UTF8_CUT    /* all bytes that there are begin a character, which needs more */
 } core_utf8;
 
 #define CORE_UTF8_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */

@@ -23,53 +23,37 @@ static uint32_t hash_bytes(const char *text, size_t size)
     return (uint32_t)(h >> 32);
 }
 
-static bool same_text(const core_vocabulary *v, core_piece_text piece, const char *text, size_t size)
-{
-    return piece.size == size && !memcmp(v->arena.data + piece.offset, text, size);
-}
-
 /* The slot that holds the text, or the empty one where it belongs. */
-static uint32_t find_slot(const core_vocabulary *v, uint32_t hash, const char *text, size_t size)
+static struct core_vocabulary_slot *find_slot(const core_vocabulary *v, uint32_t hash, const char *text, size_t size)
 {
     uint32_t at = hash & v->slot_mask;
-    for (; v->slots[at]; at = (at + 1) & v->slot_mask) {
-        if (v->slots[at] >> 32 != hash)
-            continue;
-        uint32_t entry = (uint32_t)v->slots[at] - 1;
-        if (same_text(v, v->entries[entry].text, text, size))
-            break;
+    for (;; at = (at + 1) & v->slot_mask) {
+        struct core_vocabulary_slot *slot = &v->slots[at];
+        if (slot->text.offset == NO_TEXT)
+            return slot;
+        if (slot->hash == hash && slot->text.size == size && !memcmp(v->arena.data + slot->text.offset, text, size))
+            return slot;
     }
-    return at;
 }
 
 static bool grow_slots(core_vocabulary *v)
 {
     uint32_t count = v->slots ? (v->slot_mask + 1) * 2 : 64;
-    uint64_t *slots = calloc(count, sizeof *slots);
+    struct core_vocabulary_slot *slots = malloc(count * sizeof *slots);
     if (!slots)
         return false;
+    memset(slots, 0xFF, count * sizeof *slots);
     for (uint32_t i = 0; v->slots && i <= v->slot_mask; i++) {
-        if (!v->slots[i])
+        if (v->slots[i].text.offset == NO_TEXT)
             continue;
-        uint32_t at = (uint32_t)(v->slots[i] >> 32) & (count - 1);
-        while (slots[at])
+        uint32_t at = v->slots[i].hash & (count - 1);
+        while (slots[at].text.offset != NO_TEXT)
             at = (at + 1) & (count - 1);
         slots[at] = v->slots[i];
     }
     free(v->slots);
     v->slots = slots;
     v->slot_mask = count - 1;
-    return true;
-}
-
-static bool grow_entries(core_vocabulary *v)
-{
-    uint32_t capacity = v->entry_capacity ? v->entry_capacity * 2 : 64;
-    struct core_vocabulary_entry *entries = realloc(v->entries, capacity * sizeof *entries);
-    if (!entries)
-        return false;
-    v->entries = entries;
-    v->entry_capacity = capacity;
     return true;
 }
 
@@ -87,18 +71,19 @@ static bool grow_pieces(core_vocabulary *v, int32_t id)
     return true;
 }
 
-static bool add_entry(core_vocabulary *v, uint32_t at, uint32_t hash, const char *text, size_t size)
+/* Puts a new text into an empty slot. */
+static bool fill_slot(core_vocabulary *v, struct core_vocabulary_slot *slot, uint32_t hash, const char *text,
+                      size_t size)
 {
-    if (v->entry_count == v->entry_capacity && !grow_entries(v))
-        return false;
     if (v->arena.size > UINT32_MAX / 2 || size > UINT32_MAX / 2)
         return false;
     core_piece_text piece = {(uint32_t)v->arena.size, (uint32_t)size};
     core_buffer_append(&v->arena, text, size);
     if (v->arena.failed)
         return false;
-    v->entries[v->entry_count] = (struct core_vocabulary_entry){piece, -1};
-    v->slots[at] = (uint64_t)hash << 32 | ++v->entry_count;
+    slot->hash = hash;
+    slot->text = piece;
+    v->entry_count++;
     return true;
 }
 
@@ -108,12 +93,12 @@ bool core_vocabulary_set(core_vocabulary *v, const char *text, size_t size, int3
         return false;
     if ((!v->slots || v->entry_count >= (v->slot_mask + 1) / 2) && !grow_slots(v))
         return false;
-    uint32_t hash = hash_bytes(text, size), at = find_slot(v, hash, text, size);
-    if (!v->slots[at] && !add_entry(v, at, hash, text, size))
+    uint32_t hash = hash_bytes(text, size);
+    struct core_vocabulary_slot *slot = find_slot(v, hash, text, size);
+    if (slot->text.offset == NO_TEXT && !fill_slot(v, slot, hash, text, size))
         return false;
-    struct core_vocabulary_entry *entry = &v->entries[(uint32_t)v->slots[at] - 1];
-    entry->id = id;
-    v->pieces[id] = entry->text;
+    slot->id = id;
+    v->pieces[id] = slot->text;
     if (id >= v->size)
         v->size = id + 1;
     return true;
@@ -123,8 +108,8 @@ int32_t core_vocabulary_find(const core_vocabulary *v, const char *text, size_t 
 {
     if (!v->slots)
         return -1;
-    uint32_t at = find_slot(v, hash_bytes(text, size), text, size);
-    return v->slots[at] ? v->entries[(uint32_t)v->slots[at] - 1].id : -1;
+    const struct core_vocabulary_slot *slot = find_slot(v, hash_bytes(text, size), text, size);
+    return slot->text.offset == NO_TEXT ? -1 : slot->id;
 }
 
 const char *core_vocabulary_piece(const core_vocabulary *v, int32_t id, size_t *size)
@@ -140,6 +125,5 @@ void core_vocabulary_free(core_vocabulary *v)
     core_buffer_free(&v->arena);
     free(v->pieces);
     free(v->slots);
-    free(v->entries);
     *v = (core_vocabulary){0};
 }

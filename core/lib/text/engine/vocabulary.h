@@ -21,16 +21,16 @@ typedef struct core_vocabulary {
     core_buffer arena;
     core_piece_text *pieces; /* by id */
     int32_t size, capacity;  /* size: largest id + 1 */
-    uint64_t *slots;         /* hash << 32 | index + 1 into entries; 0 = empty */
-    uint32_t slot_mask;
-    struct core_vocabulary_entry {
-        core_piece_text text;
+    struct core_vocabulary_slot {
+        uint32_t hash;
+        core_piece_text text; /* offset UINT32_MAX: empty */
         int32_t id;
-    } *entries; /* one a distinct text */
-    uint32_t entry_count, entry_capacity;
+    } * slots; /* one a distinct text */
+    uint32_t slot_mask, entry_count;
 } core_vocabulary;
 
-/* The text gets this id, also when it had another. Fails (false) when out of memory; 0 <= id < CORE_VOCABULARY_LIMIT. */
+/* The text gets this id, also when it had another. Fails (false) when out of memory; 0 <= id < CORE_VOCABULARY_LIMIT.
+ */
 bool core_vocabulary_set(core_vocabulary *vocabulary, const char *text, size_t size, int32_t id);
 /* Id of a text, -1 when there is none. [any-thread] */
 int32_t core_vocabulary_find(const core_vocabulary *vocabulary, const char *text, size_t size);
