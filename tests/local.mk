@@ -5,6 +5,7 @@ EXTRA_DIST += tests/count tests/installed/headers tests/installed/run
 include tests/accuracy/local.mk
 include tests/cli/local.mk
 include tests/parity/local.mk
+include tests/tree/local.mk
 include tests/unit/base/local.mk
 include tests/unit/image/local.mk
 include tests/unit/nn/local.mk
@@ -13,7 +14,7 @@ include tests/unit/text/local.mk
 include tests/unit/weights/local.mk
 
 # What is too slow under sanitizers for every run of ./runtests; make check-sanitizers runs all.
-SLOW_TESTS =
+SLOW_TESTS = tests/parity/test_pixels
 
 # ./runtests takes what this prints: make check TESTS="$(make -s print-subset)".
 print-subset:

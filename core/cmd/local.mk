@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
+include core/cmd/llavamore-bench/local.mk
 include core/cmd/llavamore-inspect/local.mk
 include core/cmd/llavamore-run/local.mk

@@ -15,7 +15,8 @@ static more_status open_tower_folder(core_assembly *assembly, more_checkpoint **
 {
     more_checkpoint *facts = NULL, *stored = NULL;
     more_status status = core_checkpoint_open(assembly->vision_path, whole, error);
-    if (status != MORE_ERROR_NOT_FOUND)
+    /* No weights at all, or only in a format that is not read, as OpenAI's repository has them. */
+    if (status != MORE_ERROR_NOT_FOUND && status != MORE_ERROR_UNSUPPORTED)
         return status;
     if (core_checkpoint_open_metadata(assembly->vision_path, &facts, NULL) == MORE_OK &&
         core_checkpoint_config(facts) &&

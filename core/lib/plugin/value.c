@@ -193,8 +193,12 @@ void core_value_write(core_buffer *buffer, const more_value *value)
         core_buffer_format(buffer, "%lld", (long long)value->as.i);
         break;
     case MORE_DOUBLE:
-        /* a locale's decimal comma is put right again */
-        snprintf(number, sizeof number, "%.17g", value->as.f);
+        /* the shortest that reads back the same; a locale's decimal comma is put right again */
+        for (int digits = 6; digits <= 17; digits++) {
+            snprintf(number, sizeof number, "%.*g", digits, value->as.f);
+            if (strtod(number, NULL) == value->as.f)
+                break;
+        }
         number[strcspn(number, ",")] = strchr(number, ',') ? '.' : '\0';
         core_buffer_text(buffer, number);
         break;

@@ -298,6 +298,13 @@ static void test_unusual_jpeg(void **state)
     refused(bytes.data, bytes.size, MORE_ERROR_CORRUPT, "zero");
     bytes.data[frame + 5] = bytes.data[frame + 6] = bytes.data[frame + 7] = bytes.data[frame + 8] = (char)0xff;
     refused(bytes.data, bytes.size, MORE_ERROR_MEMORY, "65535 x 65535");
+    bytes.data[frame + 5] = bytes.data[frame + 7] = 0;
+    size_t table = frame;
+    while ((unsigned char)bytes.data[table + 1] != 0xc4)
+        table += 2 + core_be16((unsigned char *)bytes.data + table + 2);
+    for (size_t i = 0; i < 16; i++)
+        bytes.data[table + 5 + i] = 17;
+    refused(bytes.data, bytes.size, MORE_ERROR_CORRUPT, "Huffman");
     core_buffer_free(&bytes);
 }
 
