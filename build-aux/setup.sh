@@ -28,10 +28,10 @@ install_packages() {
     else
         die "These packages are missing and neither root nor sudo is at hand. As root: apt-get install$missing"
     fi
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update || say "apt-get update failed; trying on"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update || say "apt-get update failed; trying on"
     # The lists are words: split them.
     # shellcheck disable=SC2086
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends $missing ||
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing ||
         die "apt-get could not install:$missing"
 }
 
@@ -44,12 +44,15 @@ make_configure() {
     fi
 }
 
-# configure_build SOURCE FOLDER OPTION...: configures, unless that was done with the same options and ./configure.
+# configure_build SOURCE FOLDER OPTION...: configures, unless that was done with the same options and ./configure. What was
+# built with other options is thrown away.
 configure_build() {
     configure=$1/configure
-    mkdir -p "$2" && cd "$2" || return 1
+    folder=$2
     shift 2
-    if [ -f config.status ] && [ config.status -nt "$configure" ] && [ "$(cat options 2>/dev/null)" = "$*" ]; then
+    [ "$(cat "$folder/options" 2>/dev/null)" = "$*" ] || rm -rf "$folder"
+    mkdir -p "$folder" && cd "$folder" || return 1
+    if [ -f config.status ] && [ config.status -nt "$configure" ]; then
         status=0
     else
         "$configure" --quiet "$@"

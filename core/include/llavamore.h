@@ -58,7 +58,8 @@ LLAVAMORE_API more_status llavamore_settings_set(llavamore_settings *settings, c
  * [any-thread] */
 LLAVAMORE_API more_status llavamore_list_presets(char **json, more_error *error);
 /* The plugins found under these settings, as JSON: {"plugins": [{"kind", "id", "version", "license", "description",
- * "path", "score"}], "refused": [{"path", "reason"}]}. The caller frees it. [one-thread-per-instance] */
+ * "path", "score", "chosen"}], "refused": [{"path", "reason"}]}. The caller frees it. From here on the
+ * settings' [runtime] keys are in use: changes to them come too late. [one-thread-per-instance] */
 LLAVAMORE_API more_status llavamore_list_plugins(llavamore_settings *settings, char **json, more_error *error);
 
 /* ---- Model: the assembled pipeline ------------------------------------------------------------------------------- */
@@ -71,8 +72,8 @@ enum {
     LLAVAMORE_OPEN_DRY_RUN = 1 /* check everything, load no weights: only llavamore_model_describe works then */
 };
 
-/* Finds the plugins, opens the checkpoints, loads the weights. The settings may be destroyed afterwards.
- * [one-thread-per-instance] */
+/* Finds the plugins, opens the checkpoints, loads the weights. The settings then belong to the model: they may be
+ * destroyed or cancelled, and nothing else; another model needs settings of its own. [one-thread-per-instance] */
 LLAVAMORE_API more_status llavamore_model_open(llavamore_settings *settings, llavamore_open_flags flags,
                                                llavamore_model **model, more_error *error);
 /* Every chat of the model must be destroyed before. */
@@ -81,7 +82,7 @@ LLAVAMORE_API void llavamore_model_close(llavamore_model *model);
  * caller frees it. [any-thread] */
 LLAVAMORE_API more_status llavamore_model_describe(const llavamore_model *model, char **json, more_error *error);
 /* Makes loading, encoding and generation of this model stop soon, with what they have. Async-signal-safe; holds until
- * called again with false. Works on settings too, whose models inherit it. [any-thread] */
+ * called again with false. Works on settings too, whose model inherits it. [any-thread] */
 LLAVAMORE_API void llavamore_model_cancel(llavamore_model *model, bool cancelled);
 LLAVAMORE_API void llavamore_settings_cancel(llavamore_settings *settings, bool cancelled);
 
@@ -101,7 +102,7 @@ typedef struct llavamore_image {
 typedef bool (*llavamore_text_function)(void *user, const char *text, size_t size);
 
 typedef struct llavamore_question {
-    const char *text;              /* UTF-8; `<image>` in it places an image, else they stand before the text */
+    const char *text; /* UTF-8, NULL = ""; `<image>` in it places an image, else they stand before the text */
     const llavamore_image *images; /* NULL when image_count is 0 */
     int32_t image_count;
     llavamore_text_function on_text; /* NULL = only the whole answer */

@@ -6,6 +6,7 @@
 
 #include "assembly/assembly.h"
 #include "assembly/data.h"
+#include "base/json.h"
 #include "generate/chat.h"
 #include "image/steps.h"
 #include "weights/checkpoint.h"
@@ -174,6 +175,10 @@ static more_status prepare(llavamore_settings *settings, more_error *error)
                                       &settings->registry, error);
     if (status == MORE_OK && !settings->functions)
         status = make_functions(settings, error);
+    if (status != MORE_OK) {
+        core_functions_destroy(settings->functions);
+        settings->functions = NULL;
+    }
     if (status == MORE_OK && !atomic_load(&settings->host))
         status = make_host(settings, error);
     return status;
@@ -198,13 +203,15 @@ more_status llavamore_list_plugins(llavamore_settings *settings, char **json, mo
     for (size_t i = 0; i < count; i++) {
         const more_plugin *plugin = files[i].plugin;
         if (plugin)
-            json_array_append_new(plugins, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b}", "kind", plugin->kind,
-                                                     "id", plugin->id, "version", plugin->version, "license",
-                                                     plugin->license, "description", plugin->description, "path",
-                                                     files[i].path, "score", (int)files[i].score, "chosen",
-                                                     (int)core_registry_chosen(settings->registry, &files[i])));
+            json_array_append_new(plugins,
+                                  json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:i, s:b}", "kind", plugin->kind, "id",
+                                            plugin->id, "version", plugin->version, "license", plugin->license,
+                                            "description", plugin->description, "path", core_json_text(files[i].path),
+                                            "score", (int)files[i].score, "chosen",
+                                            (int)core_registry_chosen(settings->registry, &files[i])));
         else
-            json_array_append_new(refused, json_pack("{s:s, s:s}", "path", files[i].path, "reason", files[i].reason));
+            json_array_append_new(refused, json_pack("{s:o, s:o}", "path", core_json_text(files[i].path), "reason",
+                                                     core_json_text(files[i].reason)));
     }
     json_t *all = json_pack("{s:o, s:o}", "plugins", plugins, "refused", refused);
     if (all)

@@ -29,10 +29,10 @@ typedef struct query_block {
     const nn_kernels *kernels;
     int64_t head_dimension;
     int64_t count, capacity;
-    float *q;         /* [pieces of NN_K_BLOCK channels][capacity][NN_X_STRIDE] */
-    float *sums;      /* [capacity][sum_stride]: values weighted so far */
+    float *q;    /* [pieces of NN_K_BLOCK channels][capacity][NN_X_STRIDE] */
+    float *sums; /* [capacity][sum_stride]: values weighted so far */
     int64_t sum_stride;
-    float *scores;    /* [tile_rows][NN_X_STRIDE] */
+    float *scores; /* [tile_rows][NN_X_STRIDE] */
     float scale, softcap;
     nn_running running[MOST_QUERIES];
     int64_t first[MOST_QUERIES], last[MOST_QUERIES]; /* positions that the query sees: [first, last) */
@@ -41,7 +41,8 @@ typedef struct query_block {
 /* How many queries fit into `floats` floats beside the scores of a tile. */
 static int64_t query_capacity(const nn_kernels *kernels, int64_t head_dimension, int64_t floats)
 {
-    int64_t row = nn_ceil_divide(head_dimension, NN_K_BLOCK) * NN_X_STRIDE + nn_padded_dimension(head_dimension) + NN_PANEL;
+    int64_t row =
+        nn_ceil_divide(head_dimension, NN_K_BLOCK) * NN_X_STRIDE + nn_padded_dimension(head_dimension) + NN_PANEL;
     int64_t fit = (floats - kernels->tile_rows * NN_X_STRIDE) / row;
     return nn_min(fit, MOST_QUERIES) / kernels->tile_rows * kernels->tile_rows;
 }
@@ -77,6 +78,7 @@ static void query_block_add(query_block *block, const float *query, int64_t firs
 static void score_tile(query_block *block, const key_block *keys, int64_t start, int64_t rows)
 {
     const nn_kernels *kernels = block->kernels;
+    int64_t bytes = nn_storage_bytes(keys->storage);
     nn_tile tile = {.rows = rows, .panel_stride = block->head_dimension * NN_PANEL, .c_stride = NN_X_STRIDE};
     for (int64_t key = 0; key < keys->count; key += kernels->tile_panels * NN_PANEL) {
         int64_t unit = key / NN_PAGE, panel = key % NN_PAGE / NN_PANEL;
@@ -85,8 +87,7 @@ static void score_tile(query_block *block, const key_block *keys, int64_t start,
         for (int64_t k = 0; k < block->head_dimension; k += NN_K_BLOCK) {
             tile.depth = nn_min(NN_K_BLOCK, block->head_dimension - k);
             tile.x = block->q + (k / NN_K_BLOCK * block->capacity + start) * NN_X_STRIDE;
-            tile.w = (const char *)keys->keys[unit] +
-                     (panel * block->head_dimension + k) * NN_PANEL * nn_storage_bytes(keys->storage);
+            tile.w = (const char *)keys->keys[unit] + (panel * block->head_dimension + k) * NN_PANEL * bytes;
             tile.accumulate = k > 0;
             kernels->tile[keys->storage](&tile);
         }
@@ -97,14 +98,15 @@ static void score_tile(query_block *block, const key_block *keys, int64_t start,
 static void sum_tile(query_block *block, const key_block *keys, int64_t start, int64_t rows)
 {
     const nn_kernels *kernels = block->kernels;
-    int64_t panels = nn_padded_dimension(block->head_dimension) / NN_PANEL;
-    nn_tile tile = {.rows = rows, .panel_stride = NN_PAGE * NN_PANEL, .c_stride = block->sum_stride, .accumulate = true};
+    int64_t panels = nn_padded_dimension(block->head_dimension) / NN_PANEL, bytes = nn_storage_bytes(keys->storage);
+    nn_tile tile = {
+        .rows = rows, .panel_stride = NN_PAGE * NN_PANEL, .c_stride = block->sum_stride, .accumulate = true};
     for (int64_t unit = 0; unit * NN_PAGE < keys->count; unit++) {
         tile.depth = nn_min(NN_PAGE, keys->count - unit * NN_PAGE);
         tile.x = block->scores + unit * NN_PAGE;
         for (int64_t p = 0; p < panels; p += kernels->tile_panels) {
             tile.panels = nn_min(kernels->tile_panels, panels - p);
-            tile.w = (const char *)keys->values[unit] + p * tile.panel_stride * nn_storage_bytes(keys->storage);
+            tile.w = (const char *)keys->values[unit] + p * tile.panel_stride * bytes;
             tile.c = block->sums + start * block->sum_stride + p * NN_PANEL;
             kernels->tile[keys->storage](&tile);
         }
@@ -134,8 +136,7 @@ static void attend_keys(query_block *block, const key_block *keys)
             float factor = kernels->attend(block->scores + r * NN_X_STRIDE, keys->count, first, last, block->scale,
                                            block->softcap, &block->running[i]);
             if (factor < 1.0f)
-                kernels->scale(factor, nn_padded_dimension(block->head_dimension),
-                               block->sums + i * block->sum_stride);
+                kernels->scale(factor, nn_padded_dimension(block->head_dimension), block->sums + i * block->sum_stride);
         }
         sum_tile(block, keys, start, rows);
     }
@@ -261,15 +262,14 @@ typedef struct causal_job {
 static void attend_cache(const causal_job *job, query_block *block, int64_t head)
 {
     const nn_cache *cache = job->cache;
-    int64_t d = cache->config.head_dimension, start = block->first[0], end = block->last[block->count - 1];
-    key_block keys = {.storage = cache->storage};
+    int64_t values_at = nn_page_keys(cache->config.head_dimension) * nn_storage_bytes(cache->storage);
+    int64_t start = block->first[0], end = block->last[block->count - 1];
     for (int64_t k = start / NN_ATTENTION_BLOCK * NN_ATTENTION_BLOCK; k < end; k += NN_ATTENTION_BLOCK) {
-        keys.position = k;
-        keys.count = nn_min(NN_ATTENTION_BLOCK, end - k);
+        key_block keys = {.storage = cache->storage, .position = k, .count = nn_min(NN_ATTENTION_BLOCK, end - k)};
         for (int64_t unit = 0; unit * NN_PAGE < keys.count; unit++) {
             const char *page = nn_page_at(cache, k / NN_PAGE + unit, job->args->layer, head);
             keys.keys[unit] = page;
-            keys.values[unit] = page + nn_page_keys(d) * nn_storage_bytes(cache->storage);
+            keys.values[unit] = page + values_at;
         }
         attend_keys(block, &keys);
     }

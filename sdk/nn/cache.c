@@ -41,11 +41,12 @@ more_status nn_cache_create(nn_context *context, const nn_cache_config *config, 
     int64_t bytes;
     *result = NULL;
     if (!page_bytes(config, &bytes))
-        return more_fail(error, MORE_ERROR_ARGUMENT,
-                         "a key-value cache of %lld layers, %lld heads of %lld channels and dtype %d.%d cannot be made; "
-                         "heads have 1 to %d channels of f32, f16 or bf16",
-                         (long long)config->layers, (long long)config->key_value_heads,
-                         (long long)config->head_dimension, config->dtype.code, config->dtype.bits, NN_HEAD_DIMENSION);
+        return more_fail(
+            error, MORE_ERROR_ARGUMENT,
+            "a key-value cache of %lld layers, %lld heads of %lld channels and dtype %d.%d cannot be made; "
+            "heads have 1 to %d channels of f32, f16 or bf16",
+            (long long)config->layers, (long long)config->key_value_heads, (long long)config->head_dimension,
+            config->dtype.code, config->dtype.bits, NN_HEAD_DIMENSION);
     nn_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for a key-value cache");

@@ -2,9 +2,10 @@
  *
  * The layout of a cache page, which attention reads as it reads a packed matrix.
  *
- * A page holds NN_PAGE positions of all layers. For each layer and key-value head: the keys as NN_PAGE / NN_PANEL panels
- * of [head_dimension][NN_PANEL positions], so that queries times keys is a matrix product over the head dimension; and
- * the values as panels of [NN_PAGE positions][NN_PANEL channels], so that weights times values is one over positions.
+ * A page holds NN_PAGE positions of all layers. For each layer and key-value head: the keys as NN_PAGE / NN_PANEL
+ * panels of [head_dimension][NN_PANEL positions], so that queries times keys is a matrix product over the head
+ * dimension; and the values as panels of [NN_PAGE positions][NN_PANEL channels], so that weights times values is one
+ * over positions.
  */
 #ifndef NN_CACHE_H
 #define NN_CACHE_H
@@ -19,8 +20,8 @@ struct nn_cache {
     nn_context *context;
     nn_cache_config config;
     nn_storage storage;
-    int64_t length;   /* committed rows */
-    nn_page **pages;  /* page i holds positions [i * NN_PAGE, (i + 1) * NN_PAGE) */
+    int64_t length;  /* committed rows */
+    nn_page **pages; /* page i holds positions [i * NN_PAGE, (i + 1) * NN_PAGE) */
     int64_t count, capacity;
 };
 

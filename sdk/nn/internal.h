@@ -12,7 +12,7 @@
 
 enum {
     NN_SCRATCH = 1 << 18,   /* floats of one scratch buffer: 1 MiB, about what a core's own cache holds */
-    NN_BLOCK_ROWS = 126,    /* rows of activations that a worker packs at a time; a multiple of 14, 6 and 3 */
+    NN_BLOCK_ROWS = 168,    /* rows of activations that a worker packs at a time; a multiple of 14, 6 and 3 */
     NN_BLOCK_COLUMNS = 512, /* outputs that go with them */
     NN_HEAD_DIMENSION = 512 /* largest head */
 };
@@ -31,7 +31,7 @@ struct nn_context {
     float *scratch;          /* one allocation of `workers` buffers */
     float **free_scratch;    /* a stack of those not in use */
     int32_t free_count;
-    nn_arena *arenas;        /* not in use */
+    nn_arena *arenas; /* not in use */
 };
 
 struct nn_matrix {
@@ -58,8 +58,8 @@ void nn_release(nn_context *context, void *memory);
 void nn_parallel_sized(nn_context *context, double operations, int64_t items, int64_t grain, more_range_function body,
                        void *argument);
 
-/* Runs body(argument, unit, scratch) for every unit of [0, units), each taken by whichever worker is free, the first ones
- * first; `scratch` is the worker's own buffer for the length of the call. Small work stays in this thread. */
+/* Runs body(argument, unit, scratch) for every unit of [0, units), each taken by whichever worker is free, the first
+ * ones first; `scratch` is the worker's own buffer for the length of the call. Small work stays in this thread. */
 typedef void (*nn_unit_function)(void *argument, int64_t unit, float *scratch);
 void nn_parallel_units(nn_context *context, double operations, int64_t units, nn_unit_function body, void *argument);
 

@@ -10,9 +10,9 @@
 #include "internal.h"
 
 enum {
-    STREAM_LEAST = 4,  /* panels of one unit of a single row's work: at least what a kernel takes side by side */
-    STREAM_MOST = 16,  /* and at most, for an even end */
-    WIDEN_TILES = 3    /* tiles from which on 16-bit weights are widened once rather than in each tile */
+    STREAM_LEAST = 4, /* panels of one unit of a single row's work: at least what a kernel takes side by side */
+    STREAM_MOST = 16, /* and at most, for an even end */
+    WIDEN_TILES = 3   /* tiles from which on 16-bit weights are widened once rather than in each tile */
 };
 
 typedef struct linear_job {
@@ -24,6 +24,7 @@ typedef struct linear_job {
     int64_t tiles;         /* of all rows: tile t has rows [rows * t / tiles, rows * (t + 1) / tiles) */
     int64_t row_blocks;    /* block b has tiles [tiles * b / row_blocks, tiles * (b + 1) / row_blocks) */
     int64_t block_columns; /* outputs of a block, a multiple of a tile's */
+    int64_t c_stride;      /* floats from row to row of a block's sums */
     int64_t unit_panels;   /* of a single row's work */
 } linear_job;
 
@@ -53,10 +54,9 @@ static void stream_row(void *argument, int64_t unit, float *scratch)
 
 /* One worker's memory for a block. */
 typedef struct block_memory {
-    float *x;       /* [NN_BLOCK_ROWS][NN_X_STRIDE] */
-    float *c;       /* [NN_BLOCK_ROWS][c_stride] */
-    float *panels;  /* a tile's panels, widened */
-    int64_t c_stride;
+    float *x;      /* [NN_BLOCK_ROWS][NN_X_STRIDE] */
+    float *c;      /* [NN_BLOCK_ROWS][c_stride of the job] */
+    float *panels; /* a tile's panels, widened */
 } block_memory;
 
 typedef struct block {
@@ -86,6 +86,25 @@ static void pack_rows(const linear_job *job, const block *b, int64_t k, int64_t 
                (size_t)depth * sizeof(float));
 }
 
+/* Activation, bias and residual of a block's sums. */
+static void finish_block(const linear_job *job, const block *b, const float *c)
+{
+    int64_t column = b->first_panel * NN_PANEL;
+    int64_t count = nn_min(b->last_panel * NN_PANEL, job->weight->rows) - column;
+    for (int64_t r = b->first_row; r < b->last_row; r++)
+        finish_row(job, c + (r - b->first_row) * job->c_stride, r, column, count);
+}
+
+/* Panel and k of the group that comes after (panel, k), in the order of multiply_block; the same at the end. */
+static const void *group_after(const linear_job *job, const block *b, int64_t panel, int64_t k)
+{
+    if (panel + job->kernels->tile_panels < b->last_panel)
+        return panel_at(job->weight, panel + job->kernels->tile_panels, k);
+    if (k + NN_K_BLOCK < job->weight->columns)
+        return panel_at(job->weight, b->first_panel, k + NN_K_BLOCK);
+    return panel_at(job->weight, panel, k);
+}
+
 /* All tiles of the block through one group of panels, for terms [k, k + depth). */
 static void multiply_group(const linear_job *job, const block *b, const block_memory *memory, nn_tile *tile,
                            int64_t panel, int64_t k)
@@ -95,6 +114,9 @@ static void multiply_group(const linear_job *job, const block *b, const block_me
     tile->panels = nn_min(job->kernels->tile_panels, b->last_panel - panel);
     tile->w = panel_at(w, panel, k);
     tile->panel_stride = w->columns * NN_PANEL;
+    tile->ahead = group_after(job, b, panel, k);
+    tile->ahead_stride = tile->panel_stride * nn_storage_bytes(storage);
+    tile->ahead_step = NN_PANEL * nn_storage_bytes(storage);
     if (storage != NN_F32 && b->last_tile - b->first_tile >= WIDEN_TILES) {
         for (int64_t p = 0; p < tile->panels; p++)
             job->kernels->widen[storage](panel_at(w, panel + p, k), tile->depth * NN_PANEL,
@@ -108,14 +130,15 @@ static void multiply_group(const linear_job *job, const block *b, const block_me
         int64_t first = job->args->rows * t / job->tiles, last = job->args->rows * (t + 1) / job->tiles;
         tile->rows = last - first;
         tile->x = memory->x + (first - b->first_row) * NN_X_STRIDE;
-        tile->c = c + (first - b->first_row) * memory->c_stride;
+        tile->c = c + (first - b->first_row) * job->c_stride;
         job->kernels->tile[storage](tile);
+        tile->ahead_step = 0; /* the first tile has asked for all */
     }
 }
 
 static void multiply_block(const linear_job *job, const block *b, const block_memory *memory)
 {
-    nn_tile tile = {.c_stride = memory->c_stride};
+    nn_tile tile = {.c_stride = job->c_stride};
     for (int64_t k = 0; k < job->weight->columns; k += NN_K_BLOCK) {
         tile.depth = nn_min(NN_K_BLOCK, job->weight->columns - k);
         tile.accumulate = k > 0;
@@ -123,10 +146,7 @@ static void multiply_block(const linear_job *job, const block *b, const block_me
         for (int64_t p = b->first_panel; p < b->last_panel; p += job->kernels->tile_panels)
             multiply_group(job, b, memory, &tile, p, k);
     }
-    int64_t column = b->first_panel * NN_PANEL;
-    int64_t count = nn_min(b->last_panel * NN_PANEL, job->weight->rows) - column;
-    for (int64_t r = b->first_row; r < b->last_row; r++)
-        finish_row(job, memory->c + (r - b->first_row) * memory->c_stride, r, column, count);
+    finish_block(job, b, memory->c);
 }
 
 static void multiply_unit(void *argument, int64_t unit, float *scratch)
@@ -134,12 +154,48 @@ static void multiply_unit(void *argument, int64_t unit, float *scratch)
     const linear_job *job = argument;
     block b = block_at(job, unit);
     block_memory memory;
-    memory.c_stride = NN_BLOCK_COLUMNS + NN_PANEL;
     memory.x = scratch;
     memory.panels = memory.x + NN_BLOCK_ROWS * NN_X_STRIDE;
     memory.c = memory.panels + job->kernels->tile_panels * NN_K_BLOCK * NN_PANEL;
     multiply_block(job, &b, &memory);
 }
+
+/* ---- One tile of rows ------------------------------------------------------------------------------------------- */
+
+/* Few rows are bound by reading the weights, as one row is: all of x is packed, and each group of panels is read from
+ * end to end, which memory serves faster than the pieces that larger blocks take. */
+static void multiply_few(void *argument, int64_t unit, float *scratch)
+{
+    const linear_job *job = argument;
+    const nn_matrix *w = job->weight;
+    block b = block_at(job, unit);
+    int64_t rows = job->args->rows, block_floats = rows * NN_X_STRIDE;
+    float *c = scratch, *x = scratch + rows * job->c_stride;
+    nn_tile tile = {.rows = rows, .panel_stride = w->columns * NN_PANEL, .c_stride = job->c_stride};
+    for (int64_t k = 0; k < w->columns; k += NN_K_BLOCK)
+        pack_rows(job, &b, k, nn_min(NN_K_BLOCK, w->columns - k), x + k / NN_K_BLOCK * block_floats);
+    for (int64_t p = b.first_panel; p < b.last_panel; p += tile.panels) {
+        tile.panels = nn_min(job->kernels->tile_panels, b.last_panel - p);
+        tile.c = c + (p - b.first_panel) * NN_PANEL;
+        for (int64_t k = 0; k < w->columns; k += NN_K_BLOCK) {
+            tile.depth = nn_min(NN_K_BLOCK, w->columns - k);
+            tile.x = x + k / NN_K_BLOCK * block_floats;
+            tile.w = panel_at(w, p, k);
+            tile.accumulate = k > 0;
+            job->kernels->tile[w->storage](&tile);
+        }
+    }
+    finish_block(job, &b, c);
+}
+
+/* Whether all rows make one tile and their packed form fits beside the sums. */
+static bool is_few(const linear_job *job)
+{
+    int64_t blocks = nn_ceil_divide(job->weight->columns, NN_K_BLOCK);
+    return job->tiles == 1 && job->args->rows * (blocks * NN_X_STRIDE + job->c_stride) <= NN_SCRATCH;
+}
+
+/* ---- Entry ------------------------------------------------------------------------------------------------------ */
 
 /* Outputs of a block: wide, since every block packs its rows anew, but such that the workers end at about the same
  * time. The time is that of the worker with the most blocks; packing costs as much as some 16 outputs. */
@@ -176,9 +232,10 @@ void nn_linear(nn_context *context, const nn_linear_args *args)
         nn_parallel_units(context, operations, nn_ceil_divide(w->panels, job.unit_panels), stream_row, &job);
         return;
     }
+    job.c_stride = NN_BLOCK_COLUMNS + NN_PANEL;
     job.tiles = nn_ceil_divide(args->rows, context->kernels->tile_rows);
     job.row_blocks = nn_ceil_divide(job.tiles, NN_BLOCK_ROWS / context->kernels->tile_rows);
     job.block_columns = choose_columns(&job);
     int64_t units = job.row_blocks * nn_ceil_divide(w->rows, job.block_columns);
-    nn_parallel_units(context, operations, units, multiply_unit, &job);
+    nn_parallel_units(context, operations, units, is_few(&job) ? multiply_few : multiply_unit, &job);
 }

@@ -57,15 +57,17 @@ static more_status find_tensor(const nn_source *source, const char *name, tensor
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has %d dimensions, at most %d are possible",
                          path_of(source), info->name, info->rank, MORE_MAX_RANK);
     if (!format_storage(info->format, &found->storage))
-        return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: tensor '%s' is stored as %s, but only f32, f16 and bf16 can "
-                         "be loaded", path_of(source), info->name, info->format);
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: tensor '%s' is stored as %s, but only f32, f16 and bf16 can "
+                         "be loaded",
+                         path_of(source), info->name, info->format);
     int64_t bytes = nn_storage_bytes(found->storage);
     found->rows = info->rank > 1 ? info->shape[0] : 1;
     found->columns = 1;
     bool sound = found->rows >= 0;
     for (int32_t i = info->rank > 1 ? 1 : 0; i < info->rank; i++)
-        sound = sound && info->shape[i] >= 0 &&
-                !__builtin_mul_overflow(found->columns, info->shape[i], &found->columns);
+        sound =
+            sound && info->shape[i] >= 0 && !__builtin_mul_overflow(found->columns, info->shape[i], &found->columns);
     sound = sound && !__builtin_mul_overflow(bytes, found->rows, &bytes) &&
             !__builtin_mul_overflow(bytes, found->columns, &bytes);
     if (!sound || (info->data && info->bytes != (size_t)bytes)) {
@@ -91,8 +93,8 @@ static more_status find_matrix(const nn_source *source, const char *name, int64_
                      path_of(source), found->info.name, shape, (long long)rows, (long long)columns);
 }
 
-more_status nn_tensor_check(const nn_source *source, const char *name, int64_t rows, int64_t columns,
-                            DLDataType *dtype, more_error *error)
+more_status nn_tensor_check(const nn_source *source, const char *name, int64_t rows, int64_t columns, DLDataType *dtype,
+                            more_error *error)
 {
     tensor found;
     more_status status = find_matrix(source, name, rows, columns, &found, error);
@@ -108,7 +110,7 @@ typedef struct load_job {
     const tensor *parts; /* stacked in this order */
     int32_t count;
     nn_matrix *matrix;
-    atomic_int failed;   /* the first failure takes it, and owns what follows */
+    atomic_int failed; /* the first failure takes it, and owns what follows */
     more_status status;
     more_error error;
 } load_job;
@@ -150,9 +152,9 @@ static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_e
         int64_t first = nn_max(start, part_start), last = nn_min(end, part_start + part->rows);
         if (first < last) {
             int64_t lane = first - start;
-            more_status status = take_rows(job, part, first - part_start, last - first,
-                                           buffer ? buffer + lane * part->columns * (int64_t)sizeof(float) : NULL,
-                                           rows + lane, error);
+            more_status status =
+                take_rows(job, part, first - part_start, last - first,
+                          buffer ? buffer + lane * part->columns * (int64_t)sizeof(float) : NULL, rows + lane, error);
             if (status)
                 return status;
             for (int64_t r = lane; r < last - start; r++)
@@ -217,7 +219,8 @@ static more_status load_parts(const nn_source *source, const tensor *parts, int3
                                           common_storage(parts, count), &job.matrix, error);
     if (status)
         return status;
-    nn_parallel_sized(source->context, (double)rows * (double)parts[0].columns, job.matrix->panels, 4, load_panels, &job);
+    nn_parallel_sized(source->context, (double)rows * (double)parts[0].columns, job.matrix->panels, 4, load_panels,
+                      &job);
     if (job.status) {
         nn_matrix_free(source->context, job.matrix);
         return more_fail(error, job.status, "%s", job.error.message);
@@ -233,8 +236,8 @@ more_status nn_matrix_load_stacked(const nn_source *source, int32_t count, const
 {
     *matrix = NULL;
     if (count < 1)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "%s: a stacked matrix of %d tensors was asked for", path_of(source),
-                         count);
+        return more_fail(error, MORE_ERROR_ARGUMENT, "%s: a stacked matrix of %d tensors was asked for",
+                         path_of(source), count);
     tensor *parts = calloc((size_t)count, sizeof *parts);
     if (!parts)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory to load tensor '%s'", names[0]);
@@ -247,8 +250,8 @@ more_status nn_matrix_load_stacked(const nn_source *source, int32_t count, const
     return status;
 }
 
-more_status nn_matrix_load(const nn_source *source, const char *name, int64_t rows, int64_t columns,
-                           nn_matrix **matrix, more_error *error)
+more_status nn_matrix_load(const nn_source *source, const char *name, int64_t rows, int64_t columns, nn_matrix **matrix,
+                           more_error *error)
 {
     return nn_matrix_load_stacked(source, 1, &name, &rows, columns, matrix, error);
 }
@@ -266,8 +269,8 @@ static more_status read_vector(const nn_source *source, const tensor *found, int
         for (int64_t i = 0; i < count; i++)
             values[i] = nn_stored_value(found->storage, found->info.data, i);
     } else {
-        more_status status = source->weights->read_rows(source->checkpoint, found->name, 0, found->rows, more_f32(),
-                                                        values, error);
+        more_status status =
+            source->weights->read_rows(source->checkpoint, found->name, 0, found->rows, more_f32(), values, error);
         if (status) {
             nn_free(source->context, values);
             return status;

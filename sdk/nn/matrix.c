@@ -58,8 +58,8 @@ more_status nn_matrix_create(nn_context *context, const char *name, int64_t rows
     int64_t padded, elements;
     *result = NULL;
     if (rows < 1 || columns < 1 || rows > INT64_MAX - NN_PANEL)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "matrix '%s' is [%lld, %lld], but needs at least one element", name,
-                         (long long)rows, (long long)columns);
+        return more_fail(error, MORE_ERROR_ARGUMENT, "matrix '%s' is [%lld, %lld], but needs at least one element",
+                         name, (long long)rows, (long long)columns);
     padded = nn_ceil_divide(rows, NN_PANEL) * NN_PANEL;
     nn_matrix *matrix = NULL;
     if (!__builtin_mul_overflow(padded, columns, &elements))
@@ -73,8 +73,8 @@ more_status nn_matrix_create(nn_context *context, const char *name, int64_t rows
     }
     if (!matrix || !matrix->data) {
         free(matrix);
-        return more_fail(error, MORE_ERROR_MEMORY, "no memory for matrix '%s' [%lld, %lld] of %lld bytes an element", name,
-                         (long long)rows, (long long)columns, (long long)nn_storage_bytes(storage));
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for matrix '%s' [%lld, %lld] of %lld bytes an element",
+                         name, (long long)rows, (long long)columns, (long long)nn_storage_bytes(storage));
     }
     *result = matrix;
     return MORE_OK;
@@ -127,8 +127,7 @@ static void pack_row(const void *row, nn_storage from, int64_t columns, nn_stora
 void nn_pack_panel(const void *const rows[NN_PANEL], const nn_storage from[NN_PANEL], nn_matrix *matrix, int64_t panel)
 {
     bool plain = true;
-    void *data =
-        (char *)matrix->data + panel * matrix->columns * NN_PANEL * nn_storage_bytes(matrix->storage);
+    void *data = (char *)matrix->data + panel * matrix->columns * NN_PANEL * nn_storage_bytes(matrix->storage);
     for (int r = 0; r < NN_PANEL; r++)
         plain = plain && rows[r] && from[r] == matrix->storage;
     if (!plain) {
@@ -168,8 +167,8 @@ more_status nn_matrix_pack(nn_context *context, const float *values, int64_t row
     nn_storage storage;
     *matrix = NULL;
     if (!nn_storage_of(dtype, &storage))
-        return more_fail(error, MORE_ERROR_UNSUPPORTED, "a matrix cannot be packed as dtype %d.%d, only as f32, f16, bf16",
-                         dtype.code, dtype.bits);
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "a matrix cannot be packed as dtype %d.%d, only as f32, f16, bf16", dtype.code, dtype.bits);
     more_status status = nn_matrix_create(context, "packed values", rows, columns, storage, matrix, error);
     if (status)
         return status;

@@ -5,7 +5,8 @@
  *
  * Conventions. Activations are f32, row-major, contiguous unless a stride is named: [rows, width]. B = batch, T = rows
  * (tokens), C = channels, H = query heads, G = key-value heads, D = head dimension. Every operator accumulates in f32,
- * accepts 0 rows, and gives bit-identical results for a row whatever else is in the call and however many threads run.
+ * accepts 0 rows, and gives bit-identical results for a row whatever else is in the call and however many threads run
+ * (on one machine: another kernel variant sums in vectors of another width).
  * Output may be the input's buffer where "in place" is said. All are [any-thread] for different outputs.
  */
 #ifndef LLAVAMORE_NN_H
@@ -21,6 +22,7 @@ typedef struct nn_context nn_context;
 /* MORE_ERROR_UNSUPPORTED names the service that the host lacks. LLAVAMORE_CPU=baseline|avx2|avx512 (highest allowed
  * instruction set) overrides the choice; an unknown value or one the CPU lacks is MORE_ERROR_ARGUMENT. */
 more_status nn_context_create(const more_host *host, nn_context **context, more_error *error);
+/* Every matrix, vector, cache and arena of it must be freed before; NULL is allowed. */
 void nn_context_destroy(nn_context *context);
 /* "avx512", "avx2" or "baseline". */
 const char *nn_context_kernels(const nn_context *context);
@@ -32,8 +34,10 @@ bool nn_cancelled(nn_context *context);
 /* The host's parallel_for. */
 void nn_parallel(nn_context *context, int64_t items, int64_t grain, more_range_function body, void *argument);
 
-/* Zeroed small memory for structs (calloc); aligned memory for tensors comes from the host. NULL when out of memory. */
-float *nn_alloc_f32(nn_context *context, int64_t count); /* 0 <= count; checks for overflow */
+/* `count` zeroed floats, 64-byte aligned, from the host's memory service. NULL when out of memory, or when count is
+ * negative or its bytes overflow. */
+float *nn_alloc_f32(nn_context *context, int64_t count);
+/* Gives back what nn_alloc_f32 or a vector loader gave; NULL is allowed. */
 void nn_free(nn_context *context, void *memory);
 
 /* A stack of f32 scratch buffers for the length of one forward call: take several, release all at once. Kept and reused
@@ -84,9 +88,11 @@ more_status nn_matrix_load_stacked(const nn_source *source, int32_t count, const
 /* From f32 values in memory, stored as `dtype`; for tests and synthetic weights. */
 more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, DLDataType dtype,
                            nn_matrix **matrix, more_error *error);
-/* The packed matrix's rows back as f32 [count, columns]: embedding lookup of ids, and training. */
+/* The packed matrix's rows back as f32 [count, columns]: embedding lookup of ids, and training. Every id must be in
+ * [0, rows of the matrix). */
 void nn_matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows);
-void nn_matrix_free(nn_context *context, nn_matrix *matrix);
+void nn_matrix_free(nn_context *context, nn_matrix *matrix); /* NULL is allowed */
+/* Bytes of the packed values, padding included. */
 int64_t nn_matrix_bytes(int64_t rows, int64_t columns, DLDataType dtype);
 /* Stored type, rows and columns of tensor `name` as they would be packed; for estimates. */
 more_status nn_tensor_check(const nn_source *source, const char *name, int64_t rows, int64_t columns, DLDataType *dtype,
@@ -166,13 +172,14 @@ typedef struct nn_cache nn_cache;
 typedef struct nn_cache_config {
     int64_t layers;
     int64_t key_value_heads;
-    int64_t head_dimension;
+    int64_t head_dimension; /* 1 to 512; so in nn_attention_full */
     DLDataType dtype; /* f32, f16 or bf16 */
 } nn_cache_config;
 
 more_status nn_cache_create(nn_context *context, const nn_cache_config *config, nn_cache **cache, more_error *error);
 void nn_cache_destroy(nn_cache *cache); /* NULL is allowed */
-/* Shares every page (reference counts are atomic: forks live in different threads). */
+/* Shares every page (reference counts are atomic: forks live in different threads). The copy is of the table of pages
+ * alone: some microseconds. Rows reserved or written, but not committed, stay behind. */
 more_status nn_cache_fork(const nn_cache *cache, nn_cache **fork, more_error *error);
 int64_t nn_cache_length(const nn_cache *cache);
 /* Drops rows from `length` on. */
@@ -183,7 +190,9 @@ more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error);
 /* Writes `rows` keys and values [rows, key_value_heads, head_dimension] (row stride in elements) of one layer behind
  * the committed rows. */
 void nn_cache_write(nn_cache *cache, int64_t layer, int64_t rows, const float *key, const float *value, int64_t stride);
+/* The rows written count from here on. */
 void nn_cache_commit(nn_cache *cache, int64_t rows);
+/* Bytes of a cache of `rows` rows: whole pages, of all layers. INT64_MAX for a config that cannot be had. */
 int64_t nn_cache_bytes(const nn_cache_config *config, int64_t rows);
 
 /* Causal attention of `rows` queries [rows, heads, head_dimension] (row stride in elements), which are the last

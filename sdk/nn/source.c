@@ -11,8 +11,8 @@ more_status nn_source_open(nn_context *context, const more_open *arguments, nn_s
     source->metadata_only = (arguments->flags & MORE_OPEN_METADATA_ONLY) != 0;
     source->weights = context->host->get_service(context->host, MORE_WEIGHTS_SERVICE);
     if (!source->weights || !MORE_HAS(source->weights, more_weights_service, path))
-        return more_fail(error, MORE_ERROR_UNSUPPORTED, "the host lacks the service '%s', without which no weights load",
-                         MORE_WEIGHTS_SERVICE);
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "the host lacks the service '%s', without which no weights load", MORE_WEIGHTS_SERVICE);
     if (!source->checkpoint)
         return more_fail(error, MORE_ERROR_ARGUMENT, "open() was given no checkpoint");
     return MORE_OK;

@@ -25,13 +25,22 @@ typedef struct tokenizer_case {
     bool real;
 } tokenizer_case;
 
-static tokenizer_case tokenizers[] = {
-    {"llama3_1", true},           {"cl100k", true},           {"o200k", true},
-    {"gemma", true},              {"llama2", true},           {"small/llama3", false},
-    {"small/cl100k", false},      {"small/o200k", false},     {"small/phi4mini", false},
-    {"small/deepseek", false},    {"small/added_bytes", false}, {"small/added_pieces", false},
-    {"small/gemma", false},       {"small/llama2", false},    {"small/metaspace", false},
-    {"small/metaspace_split", false}};
+static tokenizer_case tokenizers[] = {{"llama3_1", true},
+                                      {"cl100k", true},
+                                      {"o200k", true},
+                                      {"gemma", true},
+                                      {"llama2", true},
+                                      {"small/llama3", false},
+                                      {"small/cl100k", false},
+                                      {"small/o200k", false},
+                                      {"small/phi4mini", false},
+                                      {"small/deepseek", false},
+                                      {"small/added_bytes", false},
+                                      {"small/added_pieces", false},
+                                      {"small/gemma", false},
+                                      {"small/llama2", false},
+                                      {"small/metaspace", false},
+                                      {"small/metaspace_split", false}};
 
 static const char *source_path(const char *relative)
 {
@@ -135,7 +144,8 @@ static void print_ids(const char *title, const int32_t *ids, size_t count)
     print_message("%s\n", count > 40 ? " ..." : "");
 }
 
-static void same_ids(const char *what, const char *text, const int32_t *wanted, size_t wanted_count, const core_ids *got)
+static void same_ids(const char *what, const char *text, const int32_t *wanted, size_t wanted_count,
+                     const core_ids *got)
 {
     if (got->count == wanted_count && (!wanted_count || !memcmp(got->data, wanted, wanted_count * sizeof *wanted)))
         return;
@@ -231,7 +241,8 @@ static void test_tokenizer(void **state)
     open_arrays(source_path(path), &a);
     size_t plain = compare_ids(c->name, tokenizer, strings, &a, "ids", "offsets", 0);
     assert_int_equal(plain, json_array_size(strings));
-    size_t special = compare_ids(c->name, tokenizer, strings, &a, "ids_special", "offsets_special", CORE_ENCODE_SPECIAL);
+    size_t special =
+        compare_ids(c->name, tokenizer, strings, &a, "ids_special", "offsets_special", CORE_ENCODE_SPECIAL);
     compare_decoding(c->name, tokenizer, &a, texts);
     print_message("%s: ids of %zu + %zu strings equal\n", c->name, plain, special);
     close_arrays(&a);
@@ -328,7 +339,8 @@ static void test_prompts(void **state)
         size_t count = read_messages(entry, messages);
         if (core_template_render(t, messages, count, system, true, &prompt, &error) != MORE_OK)
             fail_msg("%s", error.message);
-        assert_string_equal(prompt.text.data ? prompt.text.data : "", json_string_value(json_object_get(entry, "text")));
+        assert_string_equal(prompt.text.data ? prompt.text.data : "",
+                            json_string_value(json_object_get(entry, "text")));
         check_continuation(t, messages, count, system, &prompt);
         compared += check_prompt_ids(entry, &prompt);
         core_prompt_free(&prompt);

@@ -13,13 +13,13 @@ enum {
     KEY_VALUE_HEADS = 8,
     HEAD_DIMENSION = 128,
     INNER = 14336,
-    CONTEXT = 512,               /* rows in the cache, as after a picture and a question */
-    PROBE_FLOATS = 1 << 28       /* 1 GiB to read */
+    CONTEXT = 512,         /* rows in the cache, as after a picture and a question */
+    PROBE_FLOATS = 1 << 28 /* 1 GiB to read */
 };
 
 static const int64_t shapes[KINDS][2] = {
     {(HEADS + 2 * KEY_VALUE_HEADS) * HEAD_DIMENSION, WIDTH}, /* query, key, value */
-    {WIDTH, HEADS * HEAD_DIMENSION},
+    {WIDTH, HEADS *HEAD_DIMENSION},
     {2 * INNER, WIDTH}, /* gate, up */
     {WIDTH, INNER},
 };
@@ -105,10 +105,15 @@ static void run_attention(decoder *d, int64_t layer, float *normed, float *qkv)
     nn_linear(nn, &(nn_linear_args){.x = normed, .rows = 1, .weight = d->weights[layer][0], .y = qkv});
     nn_rotary(nn, qkv, 1, 0, HEADS + KEY_VALUE_HEADS, HEAD_DIMENSION, HEAD_DIMENSION, d->frequencies, &position, 1.0f);
     nn_cache_write(d->cache, layer, 1, qkv + queries, qkv + queries + keys, 0);
-    nn_attention_causal(nn, &(nn_attention_args){.cache = d->cache, .layer = layer, .query = qkv, .rows = 1,
-                                                 .heads = HEADS, .scale = 0.08838835f, .y = normed});
-    nn_linear(nn, &(nn_linear_args){.x = normed, .rows = 1, .weight = d->weights[layer][1], .residual = d->x,
-                                    .y = d->x});
+    nn_attention_causal(nn, &(nn_attention_args){.cache = d->cache,
+                                                 .layer = layer,
+                                                 .query = qkv,
+                                                 .rows = 1,
+                                                 .heads = HEADS,
+                                                 .scale = 0.08838835f,
+                                                 .y = normed});
+    nn_linear(nn,
+              &(nn_linear_args){.x = normed, .rows = 1, .weight = d->weights[layer][1], .residual = d->x, .y = d->x});
 }
 
 /* Whole layers: norms, rotary, cache, attention over CONTEXT rows, gated unit. */
@@ -121,8 +126,8 @@ static void run_layers(decoder *d)
         nn_rms_norm(nn, d->x, 1, WIDTH, d->norm, 0.0f, 1e-5f, normed);
         nn_linear(nn, &(nn_linear_args){.x = normed, .rows = 1, .weight = d->weights[layer][2], .y = wide});
         nn_glu(nn, NN_SILU, wide, 1, INNER, wide);
-        nn_linear(nn, &(nn_linear_args){.x = wide, .rows = 1, .weight = d->weights[layer][3], .residual = d->x,
-                                        .y = d->x});
+        nn_linear(nn,
+                  &(nn_linear_args){.x = wide, .rows = 1, .weight = d->weights[layer][3], .residual = d->x, .y = d->x});
     }
 }
 

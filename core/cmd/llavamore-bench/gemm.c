@@ -12,7 +12,8 @@ typedef struct product {
     int64_t rows, columns, outputs;
 } product;
 
-/* Rows: the 577 positions of an image, a prefill of 512 tokens. Query, key and value are one matrix; gate and up too. */
+/* Rows: the 577 positions of an image, a prefill of 512 tokens. Query, key and value are one matrix; gate and up too.
+ */
 static const product products[] = {
     {"CLIP-L/14-336 patches", 576, 588, 1024},
     {"CLIP-L/14-336 query key value", 577, 1024, 3072},

@@ -31,9 +31,12 @@ static const char help_text[] =
 enum { OPTION_JSON = 256, OPTION_VERSION };
 
 static const struct option long_options[] = {
-    {"threads", required_argument, NULL, 't'}, {"rounds", required_argument, NULL, 'r'},
-    {"weights", required_argument, NULL, 'w'}, {"json", no_argument, NULL, OPTION_JSON},
-    {"help", no_argument, NULL, 'h'},          {"version", no_argument, NULL, OPTION_VERSION},
+    {"threads", required_argument, NULL, 't'},
+    {"rounds", required_argument, NULL, 'r'},
+    {"weights", required_argument, NULL, 'w'},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
 };
 
@@ -74,8 +77,9 @@ static more_status measure(bench *b, const char *what, bench_function function, 
         json_decref(b->rows);
         return status;
     }
-    json_t *report = json_pack("{s:s, s:s, s:s, s:I, s:o}", "benchmark", what, "kernels", nn_context_kernels(b->nn),
-                               "weights", options->weights_name, "rounds", (json_int_t)options->rounds, "rows", b->rows);
+    json_t *report =
+        json_pack("{s:s, s:s, s:s, s:I, s:o}", "benchmark", what, "kernels", nn_context_kernels(b->nn), "weights",
+                  options->weights_name, "rounds", (json_int_t)options->rounds, "rows", b->rows);
     status = print_json(b->out, report, error);
     json_decref(report);
     return status;

@@ -70,8 +70,9 @@ more_status bench_matrix(bench *b, int64_t rows, int64_t columns, DLDataType dty
     *matrix = NULL;
     float *values = bench_values(b, rows * columns);
     if (!values)
-        return more_fail(error, MORE_ERROR_MEMORY, "no memory for a matrix [%lld, %lld]; the benchmark needs some 3 GiB",
-                         (long long)rows, (long long)columns);
+        return more_fail(error, MORE_ERROR_MEMORY,
+                         "no memory for a matrix [%lld, %lld]; the benchmark needs some 3 GiB", (long long)rows,
+                         (long long)columns);
     more_status status = nn_matrix_pack(b->nn, values, rows, columns, dtype, matrix, error);
     nn_free(b->nn, values);
     return status;

@@ -2,18 +2,11 @@
 #include "assembly/assembly.h"
 
 #include "assembly/data.h"
+#include "base/clock.h"
 #include "weights/checkpoint.h"
 #include "weights/locate.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
 
 char *core_assembly_setting(const core_assembly *assembly, const char *name)
 {
@@ -78,15 +71,20 @@ more_status core_assembly_open_language(core_assembly *assembly, more_error *err
     if (asked > assembly->context)
         return more_fail(error, MORE_ERROR_LIMIT, "[llm] context = %lld: the model in %s holds at most %lld rows",
                          (long long)asked, assembly->language_path, (long long)assembly->context);
+    char *trained = core_layout_setting(assembly->layout, assembly->folder, "llm.max_length");
+    int64_t rows = trained ? strtoll(trained, NULL, 10) : 0;
     if (asked > 0)
         assembly->context = asked;
+    else if (rows > 0 && rows < assembly->context)
+        assembly->context = rows;
+    free(trained);
     return MORE_OK;
 }
 
 more_status core_assembly_open(core_config *config, core_host *host, core_registry *registry, core_functions *functions,
                                more_open_flags flags, core_assembly **result, more_error *error)
 {
-    double start = now_ms();
+    double start = core_now_ms();
     *result = NULL;
     core_assembly *assembly = calloc(1, sizeof *assembly);
     if (!assembly)
@@ -96,6 +94,7 @@ more_status core_assembly_open(core_config *config, core_host *host, core_regist
     assembly->registry = registry;
     assembly->functions = functions;
     assembly->flags = flags;
+    pthread_mutex_init(&assembly->eyes, NULL);
     /* The text parts come before the encoder: they fail in milliseconds where that loads for seconds. */
     more_status status = core_assembly_open_language(assembly, error);
     if (status == MORE_OK)
@@ -106,7 +105,7 @@ more_status core_assembly_open(core_config *config, core_host *host, core_regist
         core_assembly_close(assembly);
         return status;
     }
-    assembly->load_ms = now_ms() - start;
+    assembly->load_ms = core_now_ms() - start;
     *result = assembly;
     return MORE_OK;
 }
@@ -135,5 +134,6 @@ void core_assembly_close(core_assembly *assembly)
     free(assembly->projector_path);
     free(assembly->vision_path);
     free(assembly->language_path);
+    pthread_mutex_destroy(&assembly->eyes);
     free(assembly);
 }

@@ -18,6 +18,7 @@
 #include <llavamore/language.h>
 #include <llavamore/projector.h>
 #include <llavamore/vision.h>
+#include <pthread.h>
 
 #define CORE_MAX_LAYERS 16 /* hidden states of the encoder that `layer =` may join */
 
@@ -41,7 +42,8 @@ typedef struct core_assembly {
     core_template *conversation;
     core_ids stop_ids; /* of the template, the model and generation_config.json */
 
-    char *vision_path; /* NULL, as all of the rest, in an assembly without eyes */
+    pthread_mutex_t eyes; /* encoder and projector take one call at a time, chats may come from several threads */
+    char *vision_path;    /* NULL, as all of the rest, in an assembly without eyes */
     core_backbone vision_part;
     const more_vision_interface *vision_api;
     more_vision *vision;

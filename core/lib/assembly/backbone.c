@@ -14,35 +14,6 @@ _Static_assert(offsetof(core_backbone_interface, tensor_map) == offsetof(more_vi
                    offsetof(core_backbone_interface, tensor_map) == offsetof(more_language_interface, tensor_map),
                "the three interfaces begin alike");
 
-/* Interface id and the least size of its table, by the plugin's kind. */
-static const struct {
-    const char *kind, *id;
-    size_t size;
-} interfaces[] = {
-    {MORE_KIND_VISION, MORE_VISION_INTERFACE, MORE_STRUCT_SIZE(more_vision_interface, encode)},
-    {MORE_KIND_PROJECTOR, MORE_PROJECTOR_INTERFACE, MORE_STRUCT_SIZE(more_projector_interface, project)},
-    {MORE_KIND_LANGUAGE, MORE_LANGUAGE_INTERFACE, MORE_STRUCT_SIZE(more_language_interface, decode)},
-};
-
-static more_status get_interface(const core_plugin_file *file, const void **interface, more_error *error)
-{
-    const more_plugin *plugin = file->plugin;
-    for (size_t i = 0; i < sizeof interfaces / sizeof *interfaces; i++) {
-        if (strcmp(interfaces[i].kind, plugin->kind) != 0)
-            continue;
-        const core_backbone_interface *table = plugin->get_interface(interfaces[i].id);
-        if (!table)
-            return more_fail(error, MORE_ERROR_VERSION, "%s: plugin '%s' does not offer %s, which this program needs",
-                             file->path, plugin->id, interfaces[i].id);
-        if (table->struct_size < interfaces[i].size)
-            return more_fail(error, MORE_ERROR_VERSION, "%s: plugin '%s' offers %s with %zu bytes, %zu are needed",
-                             file->path, plugin->id, interfaces[i].id, table->struct_size, interfaces[i].size);
-        *interface = table;
-        return MORE_OK;
-    }
-    return more_fail(error, MORE_ERROR_INTERNAL, "%s: no interface is known for kind '%s'", file->path, plugin->kind);
-}
-
 static more_recognition recognise(const void *interface, const more_host *host, more_checkpoint *part)
 {
     const core_backbone_interface *table = interface;
@@ -58,10 +29,10 @@ static more_status choose_named(core_registry *registry, const char *kind, const
                                 more_checkpoint *part, core_backbone *backbone, more_error *error)
 {
     more_status status = core_registry_find(registry, kind, id, &backbone->file, error);
-    if (status == MORE_OK)
-        status = get_interface(backbone->file, &backbone->interface, error);
-    if (status == MORE_OK)
+    if (status == MORE_OK) {
+        backbone->interface = core_plugin_interface(backbone->file->plugin);
         backbone->recognition = recognise(backbone->interface, host, part);
+    }
     backbone->chosen_by_user = true;
     return status;
 }
@@ -82,11 +53,9 @@ static more_status choose_best(core_registry *registry, const char *kind, const 
     core_buffer reasons = {0};
     more_status status = core_registry_list(registry, &files, &count, error);
     for (size_t i = 0; status == MORE_OK && i < count; i++) {
-        const void *interface;
         if (!files[i].plugin || strcmp(files[i].kind, kind) != 0 || !core_registry_chosen(registry, &files[i]))
             continue;
-        if (get_interface(&files[i], &interface, NULL) != MORE_OK)
-            continue;
+        const void *interface = core_plugin_interface(files[i].plugin);
         more_recognition said = recognise(interface, host, part);
         core_buffer_format(&reasons, "%s%s: %s", reasons.size ? "; " : "", files[i].id, said.reason);
         if (said.score == backbone->recognition.score && backbone->file)

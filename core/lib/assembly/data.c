@@ -2,9 +2,9 @@
 #include "assembly/data.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/suggest.h"
 #include <dirent.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,8 +112,8 @@ more_status core_preset_list(char **json, more_error *error)
             break;
         read_description(path, description, sizeof description);
         int length = (int)(strlen(entries[i]->d_name) - strlen(PRESET_ENDING));
-        json_array_append_new(list, json_pack("{s:s#, s:s, s:s}", "name", entries[i]->d_name, length, "path", path,
-                                              "description", description));
+        json_array_append_new(list, json_pack("{s:s#, s:o, s:o}", "name", entries[i]->d_name, length, "path",
+                                              core_json_text(path), "description", core_json_text(description)));
         free(path);
     }
     free_entries(entries, count);

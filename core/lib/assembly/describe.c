@@ -3,6 +3,7 @@
  * The resolved assembly as JSON, for --dry-run and --json.
  */
 #include "assembly/assembly.h"
+#include "base/json.h"
 #include "weights/checkpoint.h"
 
 static json_t *describe_memory(const more_memory *memory)
@@ -15,10 +16,10 @@ static json_t *describe_memory(const more_memory *memory)
 /* What every part says of itself; the caller adds its own facts. */
 static json_t *describe_part(const core_backbone *part, const char *path)
 {
-    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:I}", "plugin", part->file->id, "version",
-                     part->file->plugin->version, "file", part->file->path, "chosen_by_user", part->chosen_by_user,
-                     "reason", part->recognition.reason, "weights", path, "stored_bytes",
-                     (json_int_t)core_checkpoint_bytes(part->checkpoint));
+    return json_pack("{s:s, s:s, s:o, s:b, s:o, s:o, s:I}", "plugin", part->file->id, "version",
+                     part->file->plugin->version, "file", core_json_text(part->file->path), "chosen_by_user",
+                     part->chosen_by_user, "reason", core_json_text(part->recognition.reason), "weights",
+                     core_json_text(path), "stored_bytes", (json_int_t)core_checkpoint_bytes(part->checkpoint));
 }
 
 static json_t *describe_layers(const core_assembly *assembly)
@@ -72,8 +73,10 @@ static more_status describe_language(const core_assembly *assembly, json_t *json
 {
     const more_language_info *info = &assembly->language_info;
     more_memory memory = {0};
+    int64_t batch = core_config_int64(assembly->config, "runtime", "batch");
     json_t *stops = json_array();
-    more_status status = assembly->language_api->estimate(assembly->language, 1, assembly->context, &memory, error);
+    more_status status =
+        assembly->language_api->estimate(assembly->language, 1, assembly->context, batch, &memory, error);
     for (size_t i = 0; i < assembly->stop_ids.count; i++)
         json_array_append_new(stops, json_integer(assembly->stop_ids.data[i]));
     json_t *part = describe_part(&assembly->language_part, assembly->language_path);

@@ -49,3 +49,16 @@ json_t *core_json_at(json_t *json, const char *key)
     }
     return NULL;
 }
+
+json_t *core_json_text(const char *text)
+{
+    json_t *whole = json_string(text);
+    char *copy = whole ? NULL : strdup(text);
+    for (char *at = copy; at && *at; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    if (copy)
+        whole = json_string(copy);
+    free(copy);
+    return whole;
+}

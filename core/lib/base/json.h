@@ -18,5 +18,8 @@ more_status core_json_load(const char *path, json_t **json, more_error *error);
 /* The value at a dotted key ("vision_config.hidden_size", "eos_token_id.0"), borrowed; NULL when absent or null. A key
  * that itself has dots is tried whole first. */
 json_t *core_json_at(json_t *json, const char *key);
+/* A JSON string of a C string of any bytes (paths have them): those that are not UTF-8 become '?'. A new reference;
+ * NULL when out of memory. */
+json_t *core_json_text(const char *text);
 
 #endif

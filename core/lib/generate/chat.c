@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate/chat.h"
 
+#include "base/clock.h"
 #include "generate/answer.h"
 #include "generate/npy.h"
 #include <stdlib.h>
@@ -288,7 +289,7 @@ static more_status prefill(chat_turn *turn, more_error *error)
 }
 
 /* Takes a finished turn into the conversation. */
-static more_status keep(chat_turn *turn, more_error *error)
+static more_status keep(chat_turn *turn, const char *text, more_error *error)
 {
     core_chat *chat = turn->chat;
     core_message *messages = realloc(chat->messages, (chat->count + 2) * sizeof *messages);
@@ -296,7 +297,7 @@ static more_status keep(chat_turn *turn, more_error *error)
         return out_of_memory(error);
     chat->messages = messages;
     char *question = strdup(turn->question->text);
-    char *answer = strdup(turn->answer.text.size ? turn->answer.text.data : "");
+    char *answer = strdup(text);
     if (!question || !answer) {
         free(question);
         free(answer);
@@ -356,20 +357,22 @@ static more_status run(chat_turn *turn, llavamore_answer *answer, more_error *er
     turn->decode_ms = core_now_ms() - start;
     if (status == MORE_OK && question->dump_folder)
         status = dump(turn, &turn->prompt, error);
-    if (status == MORE_OK)
-        status = keep(turn, error);
-    if (status == MORE_OK)
-        fill_answer(turn, rows, image_rows, answer);
-    if (status == MORE_OK && !answer->text) {
+    if (status != MORE_OK)
+        return status;
+    fill_answer(turn, rows, image_rows, answer);
+    status = answer->text ? keep(turn, answer->text, error) : out_of_memory(error);
+    if (status != MORE_OK)
         llavamore_answer_clear(answer);
-        status = out_of_memory(error);
-    }
     return status;
 }
 
 more_status core_chat_ask(core_chat *chat, const llavamore_question *question, llavamore_answer *answer,
                           more_error *error)
 {
+    llavamore_question asked = *question;
+    if (!asked.text)
+        asked.text = "";
+    question = &asked;
     chat_turn turn = {.chat = chat, .question = question, .unfed = -1, .start = core_now_ms()};
     *answer = (llavamore_answer){0};
     if (chat->assembly->flags & MORE_OPEN_METADATA_ONLY)

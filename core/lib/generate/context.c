@@ -64,17 +64,6 @@ static more_status take_images(core_context *context, core_visual *images, size_
     return MORE_OK;
 }
 
-static more_status copy_visual(const core_visual *from, int64_t width, core_visual *to, more_error *error)
-{
-    size_t bytes = (size_t)from->count * (size_t)width * sizeof(float);
-    to->count = from->count;
-    to->rows = aligned_alloc(MORE_ALIGNMENT, (bytes + MORE_ALIGNMENT) / MORE_ALIGNMENT * MORE_ALIGNMENT);
-    if (!to->rows)
-        return out_of_memory(error);
-    memcpy(to->rows, from->rows, bytes);
-    return MORE_OK;
-}
-
 more_status core_context_fork(const core_context *context, core_context *fork, more_error *error)
 {
     const core_assembly *assembly = context->assembly;
@@ -82,11 +71,9 @@ more_status core_context_fork(const core_context *context, core_context *fork, m
     more_status status = assembly->language_api->session_fork(context->session, &fork->session, error);
     core_ids_append(&fork->history, context->history.data, context->history.count);
     for (size_t i = 0; status == MORE_OK && i < context->image_count; i++) {
-        core_visual copy = {0};
-        status = copy_visual(&context->images[i], assembly->language_info.width, &copy, error);
-        if (status == MORE_OK)
-            status = take_images(fork, &copy, 1, error);
-        core_visual_free(&copy);
+        core_visual shared = core_visual_share(&context->images[i]);
+        status = take_images(fork, &shared, 1, error);
+        core_visual_free(&shared);
     }
     if (status == MORE_OK && fork->history.failed)
         status = out_of_memory(error);
@@ -201,7 +188,7 @@ static more_status advance_chunk(core_context *context, cursor *at, int64_t limi
     if (status < 0 && item.error.message[0])
         more_fail(error, status, "%s", item.error.message);
     if (states)
-        end_chunk(states, *taken, &chunk);
+        end_chunk(states, status == MORE_OK ? *taken : 0, &chunk);
     return status;
 }
 
@@ -222,20 +209,23 @@ static more_status advance_all(core_context *context, cursor *at, int64_t rows, 
     return status;
 }
 
-/* A new session with the whole history, for plugins whose positions or windows do not allow to go on. */
+/* A new session with the whole history, for plugins whose positions or windows do not allow to go on. The old one stays
+ * until the new one is whole. */
 static more_status replay(core_context *context, int64_t planned, float *logits, more_error *error)
 {
-    more_session *fresh = NULL;
-    more_status status = create_session(context->assembly, planned, &fresh, error);
+    more_session *old = context->session;
+    more_status status = create_session(context->assembly, planned, &context->session, error);
+    if (status == MORE_OK) {
+        cursor start = {.ids = &context->history, .images = context->images};
+        status = advance_all(context, &start, planned, NULL, logits, error);
+        if (status == MORE_NEEDS_REPLAY)
+            status = more_fail(error, MORE_ERROR_INTERNAL, "plugin '%s' asks for a replay of a replay",
+                               context->assembly->language_part.file->id);
+    }
+    more_session *done = status == MORE_OK ? old : context->session;
     if (status != MORE_OK)
-        return status;
-    context->assembly->language_api->session_destroy(context->session);
-    context->session = fresh;
-    cursor start = {.ids = &context->history, .images = context->images};
-    status = advance_all(context, &start, planned, NULL, logits, error);
-    if (status == MORE_NEEDS_REPLAY)
-        status = more_fail(error, MORE_ERROR_INTERNAL, "plugin '%s' asks for a replay of a replay",
-                           context->assembly->language_part.file->id);
+        context->session = old;
+    context->assembly->language_api->session_destroy(done);
     return status;
 }
 
@@ -269,6 +259,14 @@ static more_status write_states(const hidden_states *states, const char *folder,
     return status;
 }
 
+/* Takes back what a failed append added. */
+static void forget(core_context *context, size_t ids, size_t images)
+{
+    context->history.count = ids;
+    while (context->image_count > images)
+        core_visual_free(&context->images[--context->image_count]);
+}
+
 more_status core_context_append(core_context *context, const core_ids *ids, core_visual *images, size_t image_count,
                                 const char *dump_folder, float *logits, more_error *error)
 {
@@ -286,15 +284,20 @@ more_status core_context_append(core_context *context, const core_ids *ids, core
         status = out_of_memory(error);
     if (status == MORE_OK && dump_folder)
         status = begin_states(context, rows, &states, error);
-    core_ids added = {.data = context->history.data + first_id, .count = ids->count};
-    cursor at = {.ids = &added, .images = context->images + first_image};
+    /* Either array may not exist yet, where nothing was added. */
+    core_ids added = {.data = ids->count ? context->history.data + first_id : NULL, .count = ids->count};
+    cursor at = {.ids = &added, .images = context->images ? context->images + first_image : NULL};
     if (status == MORE_OK)
         status = advance_all(context, &at, rows, dump_folder ? &states : NULL, logits, error);
     if (status == MORE_NEEDS_REPLAY)
         status = replay(context, context->rows + rows, logits, error);
-    if (status == MORE_OK && dump_folder)
+    /* A replay runs other rows too: there are then no states of these alone. */
+    if (status == MORE_OK && dump_folder && states.done == rows)
         status = write_states(&states, dump_folder, error);
-    context->rows += rows;
+    if (status == MORE_OK)
+        context->rows += rows;
+    else
+        forget(context, first_id, first_image);
     free(states.data);
     free(states.layers);
     return status;

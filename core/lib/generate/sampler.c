@@ -35,6 +35,7 @@ static const more_function functions[] = {
           core_stage_top_p),
     STAGE("min_p", "double p", "Keeps the candidates whose probability is at least p times the largest.",
           core_stage_min_p),
+    STAGE("greedy", "", "Keeps the most likely candidate only.", core_stage_greedy),
 };
 
 const more_functions_interface *core_sampler_functions(void)
@@ -132,16 +133,6 @@ static more_status run_stages(const core_sampler *s, more_candidates *c, more_er
     return MORE_OK;
 }
 
-/* The largest logit, ties to the lowest id. */
-static int64_t choose_largest(const more_candidates *c)
-{
-    int64_t best = 0;
-    for (int64_t i = 1; i < c->count; i++)
-        if (c->logits[i] > c->logits[best] || (c->logits[i] == c->logits[best] && c->ids[i] < c->ids[best]))
-            best = i;
-    return best;
-}
-
 typedef struct candidate {
     int32_t id;
     float logit;
@@ -223,8 +214,8 @@ more_status core_sampler_next(core_sampler *s, const float *logits, const int32_
         status = check_logits(&c, error);
     if (status != MORE_OK)
         return status;
-    int64_t chosen = choose_largest(&c);
-    if (s->options.temperature != 0) {
+    int64_t chosen = core_largest_candidate(&c);
+    if (s->stage_count || s->options.temperature != 0) {
         float largest = c.logits[chosen];
         status = sort_by_id(&c, error);
         if (status != MORE_OK)

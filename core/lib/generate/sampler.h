@@ -9,9 +9,11 @@
  *   top_p(p):                    in ascending order of logits, those whose cumulative probability is <= 1 - p go; the
  *                                largest stays
  *   min_p(p):                    those with probability < p * the largest probability go
- * The draw: with greedy, the largest logit, ties to the lowest id. Else, over the candidates in ascending order of ids,
- * w_i = (double)expf(logit_i - max), and the first id at which the running sum of w, in double and in that order, is
- * above u * (its total); u = core_philox_uniform(seed, index). A device kernel that does the same draws the same id.
+ *   greedy():                    the largest logit stays, of equal ones the lowest id
+ * The draw: with temperature 0 and no stages of its own, the largest logit, ties to the lowest id. Else, over the
+ * candidates in ascending order of ids, w_i = (double)expf(logit_i - max), and the first id at which the running sum of
+ * w, in double and in that order, is above u * (its total); u = core_philox_uniform(seed, index). A device kernel that
+ * does the same draws the same id.
  */
 #ifndef CORE_SAMPLER_H
 #define CORE_SAMPLER_H
@@ -41,9 +43,9 @@ typedef struct core_sampler_options {
 typedef struct core_sampler core_sampler;
 
 /* A sampler over `vocabulary` candidates that runs `stages` in order (copied), or, when stage_count is 0, the stages of
- * `options` in transformers' order: repetition_penalty, temperature, top_k, top_p, min_p. `greedy` selection follows
- * from temperature 0 in either case. The caller owns *sampler. Errors: MORE_ERROR_ARGUMENT naming the value.
- * [any-thread] */
+ * `options` in transformers' order: repetition_penalty, temperature, top_k, top_p, min_p. Temperature 0 then means
+ * the largest logit; listed stages always end in a draw (of one candidate, after greedy()). The caller owns *sampler.
+ * Errors: MORE_ERROR_ARGUMENT naming the value. [any-thread] */
 more_status core_sampler_create(int64_t vocabulary, const core_sampler_options *options,
                                 const core_sampler_stage *stages, size_t stage_count, core_sampler **sampler,
                                 more_error *error);

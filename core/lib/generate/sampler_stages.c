@@ -185,3 +185,22 @@ more_status core_stage_min_p(more_candidates *c, more_error *error, double p)
     free(probabilities);
     return MORE_OK;
 }
+
+int64_t core_largest_candidate(const more_candidates *c)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < c->count; i++)
+        if (c->logits[i] > c->logits[best] || (c->logits[i] == c->logits[best] && c->ids[i] < c->ids[best]))
+            best = i;
+    return best;
+}
+
+more_status core_stage_greedy(more_candidates *c, more_error *error)
+{
+    (void)error;
+    int64_t best = core_largest_candidate(c);
+    c->ids[0] = c->ids[best];
+    c->logits[0] = c->logits[best];
+    c->count = 1;
+    return MORE_OK;
+}

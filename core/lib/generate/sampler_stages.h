@@ -13,5 +13,8 @@ more_status core_stage_temperature(more_candidates *candidates, more_error *erro
 more_status core_stage_top_k(more_candidates *candidates, more_error *error, int64_t k);
 more_status core_stage_top_p(more_candidates *candidates, more_error *error, double p);
 more_status core_stage_min_p(more_candidates *candidates, more_error *error, double p);
+more_status core_stage_greedy(more_candidates *candidates, more_error *error);
+/* Index of the largest logit, of equal ones that with the lowest id; count must be at least 1. */
+int64_t core_largest_candidate(const more_candidates *candidates);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate/visual.h"
 
+#include "base/clock.h"
 #include "generate/npy.h"
 #include "image/decode.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The images of one question on their way to the encoder. */
 typedef struct visual_batch {
@@ -19,16 +19,19 @@ typedef struct visual_batch {
     const char *dump_folder;
 } visual_batch;
 
-double core_now_ms(void)
+core_visual core_visual_share(const core_visual *visual)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+    if (visual->holders)
+        ++*visual->holders;
+    return *visual;
 }
 
 void core_visual_free(core_visual *visual)
 {
-    free(visual->rows);
+    if (!visual->holders || --*visual->holders == 0) {
+        free(visual->rows);
+        free(visual->holders);
+    }
     *visual = (core_visual){0};
 }
 
@@ -59,24 +62,34 @@ static more_status decode(const visual_batch *work, const llavamore_image *sourc
                              error);
 }
 
+static more_status plan_for(const visual_batch *work, const more_image *image, bool padded, int32_t index,
+                            more_error *error)
+{
+    const core_assembly *assembly = work->assembly;
+    int64_t width = image->width, height = image->height;
+    if (padded)
+        width = height = width > height ? width : height;
+    work->plans[index].struct_size = MORE_STRUCT_SIZE(more_vision_plan, tokens);
+    return assembly->vision_api->plan(assembly->vision, width, height, &work->plans[index], error);
+}
+
 /* Runs the steps on one decoded image and holds the result against the encoder's plan. */
 static more_status run_steps(visual_batch *work, const more_image *decoded, int32_t index, more_error *error)
 {
     const core_assembly *assembly = work->assembly;
-    more_vision_plan *plan = &work->plans[index];
-    core_image *pixels = &work->pixels[index];
-    int64_t width = decoded->width, height = decoded->height;
-    if (assembly->pads_square)
-        width = height = width > height ? width : height;
-    plan->struct_size = MORE_STRUCT_SIZE(more_vision_plan, tokens);
-    more_status status = assembly->vision_api->plan(assembly->vision, width, height, plan, error);
+    const more_vision_plan *plan = &work->plans[index];
+    more_image *pixels = &work->pixels[index].abi;
+    bool before = assembly->vision_info.resolutions & MORE_RESOLUTION_BUDGET;
+    more_status status = before ? plan_for(work, decoded, assembly->pads_square, index, error) : MORE_OK;
     if (status == MORE_OK)
-        status = core_pipeline_run(assembly->preprocess, decoded, pixels, error);
-    if (status == MORE_OK && (pixels->abi.width != plan->pixel_width || pixels->abi.height != plan->pixel_height))
+        status = core_pipeline_run(assembly->preprocess, decoded, &work->pixels[index], error);
+    if (status == MORE_OK && !before)
+        status = plan_for(work, pixels, false, index, error);
+    if (status == MORE_OK && (pixels->width != plan->pixel_width || pixels->height != plan->pixel_height))
         status = more_fail(error, MORE_ERROR_ARGUMENT,
                            "preprocessing gives %lld x %lld pixels, the encoder '%s' wants %lld x %lld: check "
                            "[preprocess] steps (%.300s)",
-                           (long long)pixels->abi.width, (long long)pixels->abi.height, assembly->vision_part.file->id,
+                           (long long)pixels->width, (long long)pixels->height, assembly->vision_part.file->id,
                            (long long)plan->pixel_width, (long long)plan->pixel_height, assembly->steps);
     return status;
 }
@@ -167,6 +180,16 @@ static more_status dump(const visual_batch *work, const char *name, int32_t inde
     return core_npy_write(work->dump_folder, file, CORE_NPY_F32, rank, shape, data, error);
 }
 
+static bool create_rows(core_visual *visual, int64_t count, int64_t width)
+{
+    visual->count = count;
+    visual->rows = allocate(count, width);
+    visual->holders = calloc(1, sizeof *visual->holders);
+    if (visual->holders)
+        *visual->holders = 1;
+    return visual->rows && visual->holders;
+}
+
 /* Joins the layers of one image along the channels and maps them. */
 static more_status project(visual_batch *work, int32_t index, core_visual *visual, more_error *error)
 {
@@ -181,9 +204,7 @@ static more_status project(visual_batch *work, int32_t index, core_visual *visua
     if (status != MORE_OK)
         return status;
     float *features = allocate(rows, joined);
-    visual->rows = allocate(tokens, assembly->language_info.width);
-    visual->count = tokens;
-    if (!features || !visual->rows) {
+    if (!features || !create_rows(visual, tokens, assembly->language_info.width)) {
         free(features);
         return out_of_memory(error);
     }
@@ -241,10 +262,10 @@ static more_status run(visual_batch *work, const llavamore_image *images, bool d
         more_tensor pixels = image_tensor(&work->pixels[i], shape, strides);
         status = dump(work, "pixels", i, 3, shape, more_tensor_data(&pixels), error);
     }
-    if (status == MORE_OK && work->dump_folder && dump_layers)
-        status = dump_all_layers(work, error);
     times->preprocess_ms = core_now_ms() - start;
     start = core_now_ms();
+    if (status == MORE_OK && work->dump_folder && dump_layers)
+        status = dump_all_layers(work, error);
     if (status == MORE_OK)
         status = encode(work, assembly->layers, assembly->layer_count, assembly->select, error);
     times->encode_ms = core_now_ms() - start;
@@ -274,8 +295,10 @@ more_status core_visual_encode(core_assembly *assembly, const llavamore_image *i
     more_status status = work.pixels && work.plans && work.counts ? MORE_OK : out_of_memory(error);
     for (size_t i = 0; status == MORE_OK && i < count; i++)
         core_image_init(&work.pixels[i], 0);
+    pthread_mutex_lock(&assembly->eyes);
     if (status == MORE_OK)
         status = run(&work, images, dump_layers, visuals, times, error);
+    pthread_mutex_unlock(&assembly->eyes);
     for (size_t i = 0; work.pixels && i < count; i++)
         core_image_free(&work.pixels[i]);
     free(work.pixels);

@@ -126,6 +126,14 @@ static more_status check_interface(const more_plugin *plugin, more_error *error)
     return MORE_OK;
 }
 
+const void *core_plugin_interface(const more_plugin *plugin)
+{
+    for (size_t i = 0; i < sizeof interfaces / sizeof *interfaces; i++)
+        if (!strcmp(plugin->kind, interfaces[i].kind))
+            return plugin->get_interface(interfaces[i].interface);
+    return NULL;
+}
+
 more_status core_plugin_check(const more_plugin *plugin, more_error *error)
 {
     more_status status = check_version(plugin, error);

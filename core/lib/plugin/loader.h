@@ -48,5 +48,8 @@ more_status core_plugin_load(const char *path, const more_plugin **plugin, more_
 /* Checks a descriptor (see plugin.h): sizes, versions, names, option table, interface. No path in the message.
  * [any-thread] */
 more_status core_plugin_check(const more_plugin *plugin, more_error *error);
+/* The interface table of a checked plugin's kind, with every function that is not optional; NULL for kinds without one.
+ * [any-thread] */
+const void *core_plugin_interface(const more_plugin *plugin);
 
 #endif

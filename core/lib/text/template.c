@@ -11,7 +11,7 @@
 
 const char *core_text_list_at(const core_text_list *list, size_t index)
 {
-    const char *at = list->texts.data, *end = at + list->texts.size;
+    const char *at = list->texts.data, *end = at ? at + list->texts.size : NULL;
     while (index-- && at < end)
         at += strlen(at) + 1;
     return at < end ? at : NULL;

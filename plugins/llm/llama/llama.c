@@ -324,18 +324,19 @@ static int64_t llama_kv_bytes(const more_language *llama, int64_t rows)
     return nn_cache_bytes(&llama->base.cache, rows);
 }
 
-static more_status llama_estimate(const more_language *llama, int64_t sessions, int64_t length, more_memory *memory,
-                                  more_error *error)
+static more_status llama_estimate(const more_language *llama, int64_t sessions, int64_t length, int64_t batch,
+                                  more_memory *memory, more_error *error)
 {
     const llama_config *config = &llama->config;
+    int64_t rows = batch < sessions * length ? batch : sessions * length;
 
-    if (sessions < 0 || sessions > 1 << 16 || length < 0 || length > config->context)
+    if (sessions < 0 || sessions > 1 << 16 || length < 0 || length > config->context || batch < 0)
         return more_fail(error, MORE_ERROR_ARGUMENT,
                          "no estimate for %lld sessions of %lld rows: at most %d sessions of %lld rows",
                          (long long)sessions, (long long)length, 1 << 16, (long long)config->context);
     *memory = (more_memory){.weight_bytes = llama->weight_bytes,
                             .cache_bytes = sessions * llama_kv_bytes(llama, length),
-                            .activation_bytes = sessions * length * row_floats(config) * (int64_t)sizeof(float),
+                            .activation_bytes = rows * row_floats(config) * (int64_t)sizeof(float),
                             .scratch_bytes = sessions * ((config->vocabulary + config->width) * (int64_t)sizeof(float) +
                                                          length * (int64_t)sizeof(int64_t))};
     return MORE_OK;

@@ -151,7 +151,7 @@ static void project_tokens(void *context, int64_t begin, int64_t end, int32_t wo
 static more_status merge_project(more_projector *merge, const more_projection *projection, more_error *error)
 {
     job own = {merge, projection};
-    int64_t tokens;
+    int64_t tokens = 0;
     more_status status = merge_plan(merge, &projection->grid, &tokens, error);
 
     if (!status && !merge->weight)

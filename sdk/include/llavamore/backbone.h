@@ -78,7 +78,8 @@ typedef struct more_open {
     int32_t layer_count;
 } more_open;
 
-/* Bytes on one device; all are upper bounds but for weight_bytes, which is exact. */
+/* Bytes on one device; all are upper bounds but for weight_bytes, which is exact. Frozen: it stands in arrays, so it
+ * never grows. */
 typedef struct more_memory {
     int64_t weight_bytes;     /* packed weights */
     int64_t cache_bytes;      /* key-value cache for the asked batch and length; 0 outside language models */

@@ -43,7 +43,7 @@ typedef struct more_session_info {
     int64_t floor;  /* truncating below this length needs a replay; 0 where everything is kept */
 } more_session_info;
 
-/* A run of rows: ids, or embeddings, never both. */
+/* A run of rows: ids, or embeddings, never both. Frozen: it stands in arrays, so it never grows. */
 typedef struct more_segment {
     const int32_t *ids;      /* `count` ids in [0, vocabulary); NULL for embedding rows */
     const more_tensor *rows; /* f32 [count, width], unscaled like embed()'s; NULL for ids */
@@ -52,7 +52,8 @@ typedef struct more_segment {
 } more_segment;
 
 /* What one session does in a call of advance(). Everything is owned by the caller; the outputs are written only when
- * the item's status is MORE_OK. "Row r" is the r-th row that this item appends; negative counts from the end. */
+ * the item's status is MORE_OK. Frozen: it stands in arrays, so it never grows. "Row r" is the r-th row that this item
+ * appends; negative counts from the end. */
 typedef struct more_advance {
     size_t struct_size;
     more_session *session;
@@ -69,15 +70,28 @@ typedef struct more_advance {
     more_error error;    /* out: its message when status is negative */
 } more_advance;
 
-/* Sampling inside the plugin, for decode(). */
+/* Sampling inside the plugin, for decode(). Frozen, as is more_decode. */
 typedef struct more_sampling {
-    size_t struct_size;
     double temperature;        /* 0 = greedy */
     int64_t top_k;             /* 0 = off */
     double top_p, min_p;       /* 1 and 0 = off */
     double repetition_penalty; /* 1 = off */
     uint64_t seed, counter;    /* Philox 4x32-10 key and first counter: the token drawn at step i uses counter + i */
 } more_sampling;
+
+/* What one session does in a call of decode(). Everything is owned by the caller. */
+typedef struct more_decode {
+    more_session *session;
+    int32_t first_id; /* fed first: the last token drawn, which the session does not hold yet */
+    const more_sampling *sampling;
+    const int32_t *history; /* ids before the first draw that the repetition penalty counts, first_id included; those
+                               drawn count too from then on; NULL without a penalty */
+    int64_t history_count;
+    int32_t *ids;       /* out: max_steps ids, the first `drawn` of which were drawn */
+    int32_t drawn;      /* out */
+    more_status status; /* out: of this session; what was drawn before a failure stays */
+    more_error error;   /* out: its message when status is negative */
+} more_decode;
 
 typedef struct more_language_interface {
     size_t struct_size; /* MORE_STRUCT_SIZE(more_language_interface, decode) */
@@ -93,9 +107,10 @@ typedef struct more_language_interface {
     void (*close)(more_language *language);
     /* Constant facts of the instance. [any-thread] */
     void (*describe)(const more_language *language, more_language_info *info);
-    /* Bytes a device for `sessions` sessions of `length` rows each. [any-thread] */
-    more_status (*estimate)(const more_language *language, int64_t sessions, int64_t length, more_memory *memory,
-                            more_error *error);
+    /* Bytes a device for `sessions` sessions of `length` rows each, when no call of advance() takes more than `batch`
+     * rows in all. [any-thread] */
+    more_status (*estimate)(const more_language *language, int64_t sessions, int64_t length, int64_t batch,
+                            more_memory *memory, more_error *error);
     /* Key-value cache bytes of one session of `rows` rows under the instance's cache dtype. [any-thread] */
     int64_t (*kv_bytes)(const more_language *language, int64_t rows);
 
@@ -125,13 +140,12 @@ typedef struct more_language_interface {
      * [one-thread-per-session] */
     more_status (*advance)(more_language *language, more_advance *items, int32_t count);
 
-    /* Optional (NULL = the host samples from advance's logits): from each session's last row on, draws up to max_steps
-     * tokens, feeding each back, until a stop id, which is drawn but not fed. ids: count x max_steps, row-major; drawn:
-     * tokens a session. Draws the same tokens as the host's sampler does from the same logits.
-     * [one-thread-per-session] */
-    more_status (*decode)(more_language *language, more_session **sessions, int32_t count,
-                          const more_sampling *sampling, const int32_t *stop_ids, int32_t stop_count, int32_t max_steps,
-                          int32_t *ids, int32_t *drawn, more_error *error);
+    /* Optional (NULL = the host samples from advance's logits): for each session feeds first_id and then draws up to
+     * max_steps tokens, feeding each back, until a stop id, which is drawn but not fed; the last token drawn is never
+     * fed. Draws the same tokens as the host's sampler does from the same logits. Returns MORE_OK when all items did,
+     * else the first failing item's status. [one-thread-per-session] */
+    more_status (*decode)(more_language *language, more_decode *items, int32_t count, const int32_t *stop_ids,
+                          int32_t stop_count, int32_t max_steps);
 } more_language_interface;
 
 #ifdef __cplusplus

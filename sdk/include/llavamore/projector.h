@@ -18,7 +18,8 @@ extern "C" {
 
 typedef struct more_projector more_projector; /* one opened projector */
 
-/* How the features of one image lie: prefix_tokens rows, then grid_height x grid_width patch rows, row-major. */
+/* How the features of one image lie: prefix_tokens rows, then grid_height x grid_width patch rows, row-major.
+ * Frozen: it never grows. */
 typedef struct more_grid {
     int64_t grid_width, grid_height; /* patches */
     int64_t prefix_tokens;           /* rows before the patches; 0 under `select = patch` */

@@ -25,7 +25,11 @@ extern "C" {
 #define MORE_ALIGNMENT 64 /* bytes */
 #define MORE_MAX_RANK 8   /* dimensions of any tensor that crosses the ABI or is read from a file */
 
-/* A view plus the event after which its data may be read. */
+/* A view plus the event after which its data may be read. On an input the caller sets `ready`, and whoever reads the
+ * data on a device makes its stream wait on it first. On an output the plugin sets it: the event belongs to the
+ * instance and stays valid until the instance's next call. Inputs may be on the host or on a device that open() was
+ * given; outputs are where the caller's buffer is. Nobody synchronises a whole device. Frozen: it stands in arrays, so
+ * it never grows. */
 typedef struct more_tensor {
     DLTensor dl;
     void *ready; /* device tensors: the driver's event (CUevent) that a consumer waits on; NULL = ready now, host */

@@ -7,7 +7,7 @@
  * number counts from the end: -1 is the last block's output, -2 (LLaVA's choice) the one before it. Blocks behind the
  * last asked state are neither run nor, where open() is told so, loaded.
  *
- * Order of calls: open, describe, then for each batch plan (once an image, before preprocessing) and encode; close.
+ * Order of calls: open, describe, then for each batch plan (once an image) and encode; close.
  */
 #ifndef LLAVAMORE_VISION_H
 #define LLAVAMORE_VISION_H
@@ -44,7 +44,7 @@ typedef struct more_vision_info {
     const char *weight_formats;  /* stored formats it takes: "f32 f16 bf16" */
 } more_vision_info;
 
-/* What one image becomes; filled by plan(). */
+/* What one image becomes; filled by plan(). Frozen: it stands in arrays, so it never grows. */
 typedef struct more_vision_plan {
     size_t struct_size;
     int64_t pixel_width, pixel_height; /* size that preprocessing must deliver */
@@ -92,7 +92,10 @@ typedef struct more_vision_interface {
     /* Bytes a device (memory: one entry a device of open()) for a batch of `images` of the trained size.
      * [any-thread] */
     more_status (*estimate)(const more_vision *vision, int64_t images, more_memory *memory, more_error *error);
-    /* What an image of width x height pixels (as decoded, after padding) becomes. [any-thread] */
+    /* What an image of width x height pixels becomes. With MORE_RESOLUTION_BUDGET the size is that of the image as
+     * decoded (after padding to a square, where that is asked for), and the plan says what size preprocessing must
+     * deliver; without it, it is the size that preprocessing delivered, and a plan of another size means that the
+     * encoder cannot take it. [any-thread] */
     more_status (*plan)(const more_vision *vision, int64_t width, int64_t height, more_vision_plan *plan,
                         more_error *error);
     /* Runs the batch. Images are independent: the result of each is the same alone and in any batch.

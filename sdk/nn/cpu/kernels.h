@@ -16,8 +16,8 @@
 #define NN_INLINE static inline __attribute__((always_inline))
 
 enum {
-    NN_K_BLOCK = 256,      /* terms of one block of a product */
-    NN_X_STRIDE = 272,     /* floats from row to row of a packed block: 17 cache lines, so that rows spread over sets */
+    NN_K_BLOCK = 256,  /* terms of one block of a product */
+    NN_X_STRIDE = 272, /* floats from row to row of a packed block: 17 cache lines, so that rows spread over sets */
     NN_ATTENTION_BLOCK = 4 * NN_PAGE, /* keys between two updates of the running softmax */
 };
 
@@ -27,15 +27,18 @@ typedef enum nn_storage { NN_F32, NN_F16, NN_BF16, NN_STORAGES } nn_storage;
 /* A product of a few rows with a few panels, within one block of k:
  * c[r, 16p + l] (+)= sum over k < depth of x[r * NN_X_STRIDE + k] * w[p * panel_stride + 16k + l]. */
 typedef struct nn_tile {
-    int64_t rows;         /* 1 .. tile_rows of the table */
-    int64_t panels;       /* 1 .. tile_panels of the table */
-    int64_t depth;        /* 1 .. NN_K_BLOCK */
+    int64_t rows;   /* 1 .. tile_rows of the table */
+    int64_t panels; /* 1 .. tile_panels of the table */
+    int64_t depth;  /* 1 .. NN_K_BLOCK */
     const float *x;
-    const void *w;        /* stored type; stride in elements */
+    const void *w; /* stored type; stride in elements */
     int64_t panel_stride;
-    float *c;             /* row stride in floats */
+    float *c; /* row stride in floats */
     int64_t c_stride;
     bool accumulate;      /* add to c rather than set it */
+    const void *ahead;    /* what is needed next, brought closer meanwhile: `ahead_step` bytes a k of each panel */
+    int64_t ahead_step;   /* 0 = nothing is needed, and ahead may be NULL */
+    int64_t ahead_stride; /* bytes from panel to panel */
 } nn_tile;
 
 /* Running softmax of one query: over the keys seen so far, the largest score and the sum of exp(score - largest). */

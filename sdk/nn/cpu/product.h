@@ -32,6 +32,7 @@ NN_INLINE void tile_sized(nn_storage storage, int64_t rows, int64_t panels, cons
     vec sum[TILE_ROWS][TILE_PANELS * PANEL_VECS];
     const float *x = tile->x;
     const void *w = tile->w;
+    uintptr_t ahead = (uintptr_t)tile->ahead; /* only asked for, so that it may lie behind the matrix's end */
 #pragma GCC unroll 16
     for (int64_t r = 0; r < rows; r++)
 #pragma GCC unroll 16
@@ -50,6 +51,10 @@ NN_INLINE void tile_sized(nn_storage storage, int64_t rows, int64_t panels, cons
                 sum[r][v] = vec_fma(factor, column[v], sum[r][v]);
         }
         w = stored_at(storage, w, NN_PANEL);
+#pragma GCC unroll 16
+        for (int64_t p = 0; p < panels; p++)
+            vec_prefetch((const void *)(ahead + (uintptr_t)(p * tile->ahead_stride)));
+        ahead += (uintptr_t)tile->ahead_step;
     }
 #pragma GCC unroll 16
     for (int64_t r = 0; r < rows; r++)
@@ -139,7 +144,7 @@ static void tile_bf16(const nn_tile *tile)
 
 /* `panels` is a constant: that many sums run side by side, which hides the latency of each. */
 NN_INLINE void stream_sized(nn_storage storage, int64_t panels, const float *x, int64_t depth, const void *w,
-                         int64_t panel_stride, float *c)
+                            int64_t panel_stride, float *c)
 {
     const int64_t columns = panels * PANEL_VECS;
     vec total[STREAM_PANELS * PANEL_VECS];
@@ -156,10 +161,10 @@ NN_INLINE void stream_sized(nn_storage storage, int64_t panels, const float *x, 
             vec factor = vec_set(x[k]);
 #pragma GCC unroll 16
             for (int64_t v = 0; v < columns; v++)
-                sum[v] = vec_fma(factor,
-                                 load_stored(storage, w,
-                                             v / PANEL_VECS * panel_stride + k * NN_PANEL + v % PANEL_VECS * VEC_LANES),
-                                 sum[v]);
+                sum[v] = vec_fma(
+                    factor,
+                    load_stored(storage, w, v / PANEL_VECS * panel_stride + k * NN_PANEL + v % PANEL_VECS * VEC_LANES),
+                    sum[v]);
         }
 #pragma GCC unroll 16
         for (int64_t v = 0; v < columns; v++)
@@ -171,7 +176,7 @@ NN_INLINE void stream_sized(nn_storage storage, int64_t panels, const float *x, 
 }
 
 NN_INLINE void stream(nn_storage storage, const float *x, int64_t depth, const void *w, int64_t panel_stride,
-                   int64_t panels, float *c)
+                      int64_t panels, float *c)
 {
     int64_t p = 0;
     for (; p + STREAM_PANELS <= panels; p += STREAM_PANELS)

@@ -11,8 +11,6 @@
 #include "kernels.h"
 #include "vec_math.h"
 
-
-
 NN_INLINE vec load_lanes(const float *p, int64_t lanes)
 {
     return lanes >= VEC_LANES ? vec_load(p) : vec_load_part(p, lanes);
@@ -47,7 +45,7 @@ NN_INLINE vec activated(nn_activation activation, vec x)
 }
 
 NN_INLINE void finish_as(nn_activation activation, const float *c, int64_t count, const float *bias,
-                           const float *residual, float *y)
+                         const float *residual, float *y)
 {
     for (int64_t i = 0; i < count; i += VEC_LANES) {
         int64_t lanes = count - i;

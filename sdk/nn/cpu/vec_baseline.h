@@ -26,7 +26,10 @@ static inline vec vec_load(const float *p)
     memcpy(&a, p, sizeof a);
     return a;
 }
-static inline void vec_store(float *p, vec a) { memcpy(p, &a, sizeof a); }
+static inline void vec_store(float *p, vec a)
+{
+    memcpy(p, &a, sizeof a);
+}
 /* The first `count` lanes (0..VEC_LANES), the others 0. */
 static inline vec vec_load_part(const float *p, int64_t count)
 {
@@ -40,26 +43,65 @@ static inline void vec_store_part(float *p, int64_t count, vec a)
     for (int64_t i = 0; i < count; i++)
         p[i] = a[i];
 }
-static inline vec vec_set(float a) { return (vec){a, a, a, a}; }
-static inline vec vec_zero(void) { return vec_set(0.0f); }
-static inline vec vec_lane_numbers(void) { return (vec){0, 1, 2, 3}; }
-static inline vec vec_add(vec a, vec b) { return a + b; }
-static inline vec vec_sub(vec a, vec b) { return a - b; }
-static inline vec vec_mul(vec a, vec b) { return a * b; }
-static inline vec vec_div(vec a, vec b) { return a / b; }
+static inline vec vec_set(float a)
+{
+    return (vec){a, a, a, a};
+}
+static inline vec vec_zero(void)
+{
+    return vec_set(0.0f);
+}
+static inline vec vec_lane_numbers(void)
+{
+    return (vec){0, 1, 2, 3};
+}
+static inline vec vec_add(vec a, vec b)
+{
+    return a + b;
+}
+static inline vec vec_sub(vec a, vec b)
+{
+    return a - b;
+}
+static inline vec vec_mul(vec a, vec b)
+{
+    return a * b;
+}
+static inline vec vec_div(vec a, vec b)
+{
+    return a / b;
+}
 /* a * b + c and a * b - c; fused where the target does so. */
-static inline vec vec_fma(vec a, vec b, vec c) { return a * b + c; }
-static inline vec vec_fms(vec a, vec b, vec c) { return a * b - c; }
+static inline vec vec_fma(vec a, vec b, vec c)
+{
+    return a * b + c;
+}
+static inline vec vec_fms(vec a, vec b, vec c)
+{
+    return a * b - c;
+}
 static inline vec vec_choose(vec_bits mask, vec yes, vec no)
 {
     return (vec)(((vec_bits)yes & mask) | ((vec_bits)no & ~mask));
 }
 /* a < b ? yes : no, a lane */
-static inline vec vec_select_less(vec a, vec b, vec yes, vec no) { return vec_choose(a < b, yes, no); }
+static inline vec vec_select_less(vec a, vec b, vec yes, vec no)
+{
+    return vec_choose(a < b, yes, no);
+}
 /* b where either is NaN, as the x86 instructions do */
-static inline vec vec_max(vec a, vec b) { return vec_choose(a > b, a, b); }
-static inline vec vec_min(vec a, vec b) { return vec_choose(a < b, a, b); }
-static inline vec vec_abs(vec a) { return (vec)((vec_bits)a & 0x7fffffff); }
+static inline vec vec_max(vec a, vec b)
+{
+    return vec_choose(a > b, a, b);
+}
+static inline vec vec_min(vec a, vec b)
+{
+    return vec_choose(a < b, a, b);
+}
+static inline vec vec_abs(vec a)
+{
+    return (vec)((vec_bits)a & 0x7fffffff);
+}
 static inline vec vec_copy_sign(vec magnitude, vec sign)
 {
     return (vec)(((vec_bits)magnitude & 0x7fffffff) | ((vec_bits)sign & ~0x7fffffff));
@@ -70,7 +112,10 @@ static inline vec vec_round(vec a)
     vec magic = vec_set(12582912.0f);
     return (a + magic) - magic;
 }
-static inline vec vec_power_of_two(vec_bits n) { return (vec)((n + 127) << 23); }
+static inline vec vec_power_of_two(vec_bits n)
+{
+    return (vec)((n + 127) << 23);
+}
 /* a * 2^n for whole n in [-252, 254], in two factors, so that subnormal results and infinity come out right. */
 static inline vec vec_scale_exponent(vec a, vec n)
 {
@@ -80,8 +125,14 @@ static inline vec vec_scale_exponent(vec a, vec n)
     vec_bits half = whole >> 1;
     return a * vec_power_of_two(half) * vec_power_of_two(whole - half);
 }
-static inline float vec_sum(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
-static inline float vec_maximum(vec a) { return fmaxf(fmaxf(a[0], a[2]), fmaxf(a[1], a[3])); }
+static inline float vec_sum(vec a)
+{
+    return (a[0] + a[2]) + (a[1] + a[3]);
+}
+static inline float vec_maximum(vec a)
+{
+    return fmaxf(fmaxf(a[0], a[2]), fmaxf(a[1], a[3]));
+}
 static inline vec vec_load_f16(const uint16_t *p)
 {
     return (vec){nn_f16_to_f32(p[0]), nn_f16_to_f32(p[1]), nn_f16_to_f32(p[2]), nn_f16_to_f32(p[3])};
@@ -90,6 +141,10 @@ static inline vec vec_load_bf16(const uint16_t *p)
 {
     return (vec){nn_bf16_to_f32(p[0]), nn_bf16_to_f32(p[1]), nn_bf16_to_f32(p[2]), nn_bf16_to_f32(p[3])};
 }
-static inline void vec_prefetch(const void *p) { __builtin_prefetch(p); }
+/* Into the second-level cache; any address, also one that is not mapped. */
+static inline void vec_prefetch(const void *p)
+{
+    __builtin_prefetch(p, 0, 2);
+}
 
 #endif

@@ -22,7 +22,10 @@ static inline vec vec_exp_sum(vec x, vec small)
     return vec_scale_exponent(vec_add(p, vec_set(1.0f)), n);
 }
 
-static inline vec vec_exp(vec x) { return vec_exp_sum(x, vec_zero()); }
+static inline vec vec_exp(vec x)
+{
+    return vec_exp_sum(x, vec_zero());
+}
 
 /* 1 / (1 + exp(-x)) */
 static inline vec vec_sigmoid(vec x)

@@ -15,6 +15,7 @@ struct more_checkpoint {
     int64_t tensor_count;
     const test_key *keys;
     int64_t key_count;
+    int64_t drops;
 };
 
 struct test_host {
@@ -132,8 +133,8 @@ static void parallel_for(const more_host *abi, int64_t items, int64_t grain, mor
     pthread_mutex_unlock(&host->calls);
 }
 
-static const more_threads_service threads_service = {
-    MORE_STRUCT_SIZE(more_threads_service, parallel_for), thread_count, parallel_for};
+static const more_threads_service threads_service = {MORE_STRUCT_SIZE(more_threads_service, parallel_for), thread_count,
+                                                     parallel_for};
 
 /* ---- Log, progress, memory -------------------------------------------------------------------------------------- */
 
@@ -157,8 +158,8 @@ static bool is_cancelled(const more_host *host)
     return atomic_load(&of(host)->cancelled);
 }
 
-static const more_progress_service progress_service = {
-    MORE_STRUCT_SIZE(more_progress_service, cancelled), update_progress, is_cancelled};
+static const more_progress_service progress_service = {MORE_STRUCT_SIZE(more_progress_service, cancelled),
+                                                       update_progress, is_cancelled};
 
 static void *allocate(const more_host *abi, size_t bytes)
 {
@@ -320,8 +321,14 @@ static const char *checkpoint_path(more_checkpoint *checkpoint)
     return "memory";
 }
 
+static void drop(more_checkpoint *checkpoint, const char *name)
+{
+    if (find(checkpoint, name))
+        checkpoint->drops++;
+}
+
 static const more_weights_service weights_service = {
-    .struct_size = MORE_STRUCT_SIZE(more_weights_service, path),
+    .struct_size = MORE_STRUCT_SIZE(more_weights_service, drop),
     .info = info,
     .count = count_tensors,
     .name_at = name_at,
@@ -333,6 +340,7 @@ static const more_weights_service weights_service = {
     .length = key_length,
     .has_file = has_file,
     .path = checkpoint_path,
+    .drop = drop,
 };
 
 /* ---- The host --------------------------------------------------------------------------------------------------- */
@@ -343,7 +351,7 @@ static const void *get_service(const more_host *host, const char *id)
         const char *id;
         const void *table;
     } services[] = {
-        {MORE_LOG_SERVICE, &log_service},       {MORE_THREADS_SERVICE, &threads_service},
+        {MORE_LOG_SERVICE, &log_service},           {MORE_THREADS_SERVICE, &threads_service},
         {MORE_PROGRESS_SERVICE, &progress_service}, {MORE_MEMORY_SERVICE, &memory_service},
         {MORE_WEIGHTS_SERVICE, &weights_service},
     };
@@ -410,7 +418,7 @@ const more_host *test_host_abi(test_host *host)
 more_checkpoint *test_host_checkpoint(test_host *host, const test_tensor *tensors, int64_t tensor_count,
                                       const test_key *keys, int64_t key_count)
 {
-    host->checkpoint = (more_checkpoint){tensors, tensor_count, keys, key_count};
+    host->checkpoint = (more_checkpoint){tensors, tensor_count, keys, key_count, 0};
     return &host->checkpoint;
 }
 
@@ -442,4 +450,9 @@ const char *test_host_last_log(const test_host *host)
 int64_t test_host_last_progress(const test_host *host)
 {
     return host->progress;
+}
+
+int64_t test_host_drops(const test_host *host)
+{
+    return host->checkpoint.drops;
 }

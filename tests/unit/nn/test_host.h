@@ -49,5 +49,7 @@ void test_host_cancel(test_host *host);
 /* The last line logged, "component: message", and the last progress. */
 const char *test_host_last_log(const test_host *host);
 int64_t test_host_last_progress(const test_host *host);
+/* Tensors of the checkpoint that were dropped. */
+int64_t test_host_drops(const test_host *host);
 
 #endif

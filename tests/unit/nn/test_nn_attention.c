@@ -158,10 +158,11 @@ static void check_sequence(const sequence *s)
         int64_t first = s->window > 0 && row + 1 > s->window ? row + 1 - s->window : 0;
         head_view h = {s->key + head / group * d, s->value + head / group * d, s->config.key_value_heads * d, d};
         double expected[512];
-        double size = attend_reference(&h, s->query + i * d, first, row + 1, (double)s->scale, (double)s->softcap,
-                                       expected);
+        double size =
+            attend_reference(&h, s->query + i * d, first, row + 1, (double)s->scale, (double)s->softcap, expected);
         for (int64_t c = 0; c < d; c++)
-            check_close("attention_causal", row, head * d + c, (double)s->y[i * d + c], expected[c], 3e-6 * size + 1e-30);
+            check_close("attention_causal", row, head * d + c, (double)s->y[i * d + c], expected[c],
+                        3e-6 * size + 1e-30);
     }
 }
 

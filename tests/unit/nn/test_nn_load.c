@@ -233,6 +233,7 @@ static void load(bench *b)
         assert_int_equal(nn_matrix_load(&source, tensors[i].name, ROWS, COLUMNS, &matrix, &error), MORE_OK);
         check_rows(b, matrix, s, &dtypes[i], 1);
         nn_matrix_free(b->nn, matrix);
+        assert_int_equal(test_host_drops(b->host), i + 1);
         assert_int_equal(nn_tensor_check(&source, tensors[i].name, ROWS, COLUMNS, &dtype, &error), MORE_OK);
         assert_true(more_dtype_equal(dtype, dtypes[i]));
 
@@ -289,8 +290,9 @@ static void test_refusals(void **state)
     };
     nn_source source = open_source(&b, tensors, 8, NULL, 0, MORE_OPEN_DEFAULT);
     refuse_matrix(&source, "absent", MORE_ERROR_NOT_FOUND, "absent");
-    refuse_matrix(&source, "turned", MORE_ERROR_CORRUPT, "memory: tensor 'turned' has shape [45, 37], but the config "
-                                                         "asks for [37, 45]");
+    refuse_matrix(&source, "turned", MORE_ERROR_CORRUPT,
+                  "memory: tensor 'turned' has shape [45, 37], but the config "
+                  "asks for [37, 45]");
     refuse_matrix(&source, "flat", MORE_ERROR_CORRUPT, "[1665]");
     refuse_matrix(&source, "q4", MORE_ERROR_UNSUPPORTED, "stored as gguf.q4_K, but only f32, f16 and bf16");
     refuse_matrix(&source, "short", MORE_ERROR_CORRUPT, "has 6656 bytes");

@@ -171,7 +171,7 @@ static more_memory estimate(const opened *o)
     else if (o->kind == MLP)
         status = ((const more_projector_interface *)o->interface)->estimate(o->instance, 16, &memory, &error);
     else
-        status = ((const more_language_interface *)o->interface)->estimate(o->instance, 1, 100, &memory, &error);
+        status = ((const more_language_interface *)o->interface)->estimate(o->instance, 1, 100, 100, &memory, &error);
     if (status)
         fail_msg("%s", error.message);
     return memory;
