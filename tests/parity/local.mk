@@ -17,3 +17,6 @@ EXTRA_DIST += tests/parity/data
 check_PROGRAMS += tests/parity/test_pixels
 tests_parity_test_pixels_SOURCES = tests/parity/test_pixels.c
 tests_parity_test_pixels_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_tiny
+tests_parity_test_tiny_SOURCES = tests/parity/test_tiny.c $(parity_sources)
+tests_parity_test_tiny_LDADD = $(TEST_LIBS)

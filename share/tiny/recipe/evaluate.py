@@ -50,7 +50,7 @@ def main():
     options.add_argument("--work", type=Path, default=here / "work", help="train.py's, for the training time")
     options.add_argument("--scenes", type=int, default=500)
     options.add_argument("--results", type=Path, default=here / "RESULTS.json")
-    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--threads", type=int, default=1)
     options = options.parse_args()
     torch.set_num_threads(options.threads)
     reference = Reference(options.root)

@@ -19,10 +19,10 @@ SAMPLES = {
         Thing("yellow", "heart", "big", 0, 0.32, (0.05, 0.05)), Thing("green", "square", "small", 5, 0.21, (0.0, -0.05), 0.08),
         Thing("purple", "triangle", "big", 7, 0.31, (-0.04, 0.0))]),
         {"Where is the heart?": "Top left", "Which shape is purple?": "Triangle",
-         "Describe this image.": "A yellow heart, a green square and a purple triangle."}),
+         "How many shapes are in the picture?": "3"}),
     "stop.png": (400, Scene((250, 246, 236), (1.0, 0.8), [Thing("black", "cross", "small", 8, 0.21, (-0.06, 0.0))],
                             Word("STOP", "red", 1, 0.8)),
-        {"What word is written?": "STOP", "What colour is the word?": "Red", "Is there a black cross?": "Yes"}),
+        {"What word is written?": "STOP", "What shape is the black object?": "Cross", "Is there a black cross?": "Yes"}),
 }
 
 

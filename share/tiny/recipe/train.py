@@ -24,7 +24,7 @@ GRID = PIXELS // PATCH
 # steps, scenes a step, peak learning rate, first scene seed
 STAGES = {"vision": (2000, 64, 1.5e-3, 10_000_000), "text": (800, 16, 2e-3, 20_000_000),
           "align": (300, 32, 3e-3, 25_000_000), "stage1": (100, 32, 1e-3, 30_000_000),
-          "stage2": (1500, 16, 1.5e-3, 40_000_000)}
+          "stage2": (2600, 16, 3e-3, 40_000_000)}
 QUESTIONS_PER_SCENE, FOLLOW_UPS, WARM_UP = 8, 0.3, 0.03
 BRIEF, LONG = "\nAnswer the question using a single word or phrase.", ("describe", "at", "relation")
 
@@ -32,23 +32,27 @@ BRIEF, LONG = "\nAnswer the question using a single word or phrase.", ("describe
 class Stage:
     """Optimiser, schedule, prefetched batches, checkpoints and clock of one stage."""
 
-    def __init__(self, name, work, modules):
+    def __init__(self, name, work, modules, matrices=()):
+        """Prepares, or loads, the stage; Muon trains `matrices`, AdamW the other weights of the modules."""
         self.name, self.path, self.modules = name, work / f"{name}.pt", modules
         self.steps, self.size, self.peak, self.base = STAGES[name]
-        weights = [p for m in modules for p in m.parameters()]
-        self.optimiser = torch.optim.AdamW(weights, lr=self.peak, weight_decay=0.0)
-        self.weights, self.step, self.cpu = weights, 0, 0.0
+        self.weights, self.step, self.cpu = [p for m in modules for p in m.parameters()], 0, 0.0
+        rest = [p for p in self.weights if all(p is not matrix for matrix in matrices)]
+        self.optimisers = [torch.optim.AdamW(rest, weight_decay=0.0)]
+        if matrices:
+            self.optimisers.append(torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
         if self.path.exists():
             saved = torch.load(self.path)
             self.step, self.cpu = saved["step"], saved["cpu"]
-            self.optimiser.load_state_dict(saved["optimiser"])
+            for optimiser, state in zip(self.optimisers, saved["optimisers"]):
+                optimiser.load_state_dict(state)
             for module, state in zip(modules, saved["modules"]):
                 module.load_state_dict(state)
 
     def save(self):
         """Writes the checkpoint in one move."""
         fresh = self.path.with_suffix(".new")
-        torch.save({"step": self.step, "cpu": self.cpu, "optimiser": self.optimiser.state_dict(),
+        torch.save({"step": self.step, "cpu": self.cpu, "optimisers": [o.state_dict() for o in self.optimisers],
                     "modules": [m.state_dict() for m in self.modules]}, fresh)
         fresh.rename(self.path)
 
@@ -66,14 +70,16 @@ class Stage:
             coming = pool.submit(make_batch, self.seeds(self.step))
             while self.step < self.steps:
                 batch, coming = coming.result(), pool.submit(make_batch, self.seeds(self.step + 1))
-                for group in self.optimiser.param_groups:
-                    group["lr"] = self.rate()
+                for optimiser in self.optimisers:
+                    optimiser.param_groups[0]["lr"] = self.rate()
                 with torch.autocast("cpu", dtype=torch.bfloat16):
                     loss, note = loss_of(batch)
-                self.optimiser.zero_grad()
+                for optimiser in self.optimisers:
+                    optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
-                self.optimiser.step()
+                for optimiser in self.optimisers:
+                    optimiser.step()
                 self.step += 1
                 self.cpu = time.process_time() - began
                 if self.step % 20 == 0:
@@ -285,7 +291,8 @@ def train_stage1(work, tower, projector, language, writer):
 
 def train_stage2(work, tower, projector, language, writer):
     """Projector and language model, on questions about pictures."""
-    stage = Stage("stage2", work, [projector, language])
+    matrices = [p for p in language.model.layers.parameters() if p.ndim == 2]
+    stage = Stage("stage2", work, [projector, language], matrices)
 
     def pack_of(seed, scene):
         rng = random.Random(seed)

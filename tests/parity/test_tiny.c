@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The embedded tiny model, through the public API and its preset, against the reference's own run over the shipped
+ * pictures (share/tiny/reference.json): the same token ids, the same answers, and other answers without a picture.
+ */
+#include "parity.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <llavamore.h>
+#include <stdlib.h>
+#include <string.h>
+
+static llavamore_model *model;
+static json_t *runs;
+
+static int open_tiny(void **state)
+{
+    (void)state;
+    more_error error = {{0}};
+    char path[4096];
+    const char *source = getenv("srcdir");
+    llavamore_settings *settings = llavamore_settings_create(NULL);
+    snprintf(path, sizeof path, "%s/share/tiny/reference.json", source ? source : ".");
+    runs = json_load_file(path, 0, NULL);
+    if (!runs || llavamore_settings_load(settings, "tiny", &error) != MORE_OK ||
+        llavamore_model_open(settings, LLAVAMORE_OPEN_DEFAULT, &model, &error) != MORE_OK) {
+        print_error("%s: %s\n", path, runs ? error.message : "cannot be read");
+        return -1;
+    }
+    llavamore_settings_destroy(settings);
+    return 0;
+}
+
+static int close_tiny(void **state)
+{
+    (void)state;
+    llavamore_model_close(model);
+    json_decref(runs);
+    return 0;
+}
+
+/* Asks in a chat of its own, or in `chat`. */
+static void ask(llavamore_chat *chat, json_t *run, const llavamore_image *image, llavamore_answer *answer)
+{
+    more_error error = {{0}};
+    llavamore_chat *own = NULL;
+    llavamore_question question = {
+        .text = json_string_value(json_object_get(run, "question")), .images = image, .image_count = image != NULL};
+    if (!chat && llavamore_chat_create(model, &own, &error) != MORE_OK)
+        fail_msg("%s", error.message);
+    if (llavamore_chat_ask(chat ? chat : own, &question, answer, &error) != MORE_OK)
+        fail_msg("%s: %s", question.text, error.message);
+    llavamore_chat_destroy(own);
+}
+
+static llavamore_image image_of(json_t *run, char *path, size_t size)
+{
+    const char *source = getenv("srcdir");
+    snprintf(path, size, "%s/share/tiny/%s", source ? source : ".", json_string_value(json_object_get(run, "image")));
+    return (llavamore_image){.path = path};
+}
+
+static void test_reference_ids(void **state)
+{
+    (void)state;
+    assert_true(json_array_size(runs) >= 3);
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        char path[4096];
+        json_t *run = json_array_get(runs, i), *ids = json_object_get(run, "generated_ids");
+        llavamore_image image = image_of(run, path, sizeof path);
+        llavamore_answer answer;
+        ask(NULL, run, &image, &answer);
+        assert_string_equal(answer.text, json_string_value(json_object_get(run, "answer")));
+        assert_int_equal(answer.token_count, json_array_size(ids));
+        for (int32_t k = 0; k < answer.token_count; k++)
+            assert_int_equal(answer.token_ids[k], json_integer_value(json_array_get(ids, (size_t)k)));
+        assert_int_equal(answer.prompt_tokens - answer.image_tokens,
+                         json_array_size(json_object_get(run, "input_ids")) - 1);
+        assert_string_equal(answer.finish_reason, "stop");
+        llavamore_answer_clear(&answer);
+    }
+    print_message("%zu answers of the tiny model: ids equal\n", json_array_size(runs));
+}
+
+static void test_looks_at_the_picture(void **state)
+{
+    (void)state;
+    static const char grey[] = "P5\n2 2\n255\n\x80\x80\x80\x80";
+    llavamore_image blank = {.bytes = grey, .size = sizeof grey - 1, .name = "grey"};
+    size_t changed = 0;
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        json_t *run = json_array_get(runs, i);
+        llavamore_answer answer;
+        ask(NULL, run, &blank, &answer);
+        changed += strcmp(answer.text, json_string_value(json_object_get(run, "answer"))) != 0;
+        llavamore_answer_clear(&answer);
+    }
+    assert_true(2 * changed > json_array_size(runs));
+}
+
+/* A second question in a conversation adds its own rows only, and a failed one leaves the conversation as it was. */
+static void test_conversation(void **state)
+{
+    (void)state;
+    char path[4096];
+    more_error error = {{0}};
+    llavamore_chat *chat = NULL;
+    llavamore_answer first, second, again;
+    json_t *run = json_array_get(runs, 0);
+    llavamore_image image = image_of(run, path, sizeof path);
+    assert_int_equal(llavamore_chat_create(model, &chat, &error), MORE_OK);
+    ask(chat, run, &image, &first);
+    llavamore_image missing = {.path = "/nonexistent.png"};
+    llavamore_question broken = {.text = "What is this?", .images = &missing, .image_count = 1};
+    assert_int_equal(llavamore_chat_ask(chat, &broken, &second, &error), MORE_ERROR_NOT_FOUND);
+    ask(chat, run, NULL, &second);
+    assert_int_equal(second.image_tokens, 0);
+    assert_true(second.prompt_tokens < first.prompt_tokens / 2);
+    assert_int_equal(llavamore_chat_reset(chat, &error), MORE_OK);
+    ask(chat, run, &image, &again);
+    assert_string_equal(again.text, first.text);
+    assert_int_equal(again.prompt_tokens, first.prompt_tokens);
+    llavamore_answer_clear(&first);
+    llavamore_answer_clear(&second);
+    llavamore_answer_clear(&again);
+    llavamore_chat_destroy(chat);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reference_ids),
+        cmocka_unit_test(test_looks_at_the_picture),
+        cmocka_unit_test(test_conversation),
+    };
+    return cmocka_run_group_tests_name("the tiny model", tests, open_tiny, close_tiny);
+}
