@@ -13,13 +13,7 @@ include tests/unit/plugins/local.mk
 include tests/unit/text/local.mk
 include tests/unit/weights/local.mk
 
-# What is too slow under sanitizers for every run of ./runtests; make check-sanitizers runs all.
-SLOW_TESTS = tests/parity/test_pixels
-
-# ./runtests takes what this prints: make check TESTS="$(make -s print-subset)".
-print-subset:
-	@echo '$(filter-out $(SLOW_TESTS),$(check_PROGRAMS) $(dist_check_SCRIPTS))'
-
+# Everything under ASan and UBSan.
 check-sanitizers:
 	$(MKDIR_P) sanitizers
 	cd sanitizers && { test -f config.status || '$(abs_srcdir)'/configure --quiet --enable-sanitizers CC='$(CC)'; } \

@@ -130,12 +130,60 @@ static void test_conversation(void **state)
     llavamore_chat_destroy(chat);
 }
 
+static bool cancel_at_once(void *user, const char *text, size_t size)
+{
+    (void)user;
+    (void)text;
+    (void)size;
+    llavamore_model_cancel(model, true);
+    return true;
+}
+
+/* An answer that was cancelled in its middle stays in the conversation as it was printed: the next question adds the
+ * same rows as after an answer cut by its reader, and gives the same tokens. */
+static bool refuse_more(void *user, const char *text, size_t size)
+{
+    (void)user;
+    (void)text;
+    (void)size;
+    return false;
+}
+
+static void cut_answer(llavamore_text_function on_text, llavamore_answer *next)
+{
+    more_error error = {{0}};
+    llavamore_chat *chat = NULL;
+    llavamore_answer cut;
+    llavamore_question first = {.text = "Describe this image.", .on_text = on_text};
+    llavamore_question second = {.text = "What colour is the ball?"};
+    assert_int_equal(llavamore_chat_create(model, &chat, &error), MORE_OK);
+    assert_int_equal(llavamore_chat_ask(chat, &first, &cut, &error), MORE_OK);
+    llavamore_model_cancel(model, false);
+    assert_string_equal(cut.finish_reason, "cancelled");
+    assert_int_equal(llavamore_chat_ask(chat, &second, next, &error), MORE_OK);
+    llavamore_answer_clear(&cut);
+    llavamore_chat_destroy(chat);
+}
+
+static void test_cancelled_answer(void **state)
+{
+    (void)state;
+    llavamore_answer cancelled, refused;
+    cut_answer(cancel_at_once, &cancelled);
+    cut_answer(refuse_more, &refused);
+    assert_int_equal(cancelled.prompt_tokens, refused.prompt_tokens);
+    assert_string_equal(cancelled.text, refused.text);
+    llavamore_answer_clear(&cancelled);
+    llavamore_answer_clear(&refused);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference_ids),
         cmocka_unit_test(test_looks_at_the_picture),
         cmocka_unit_test(test_conversation),
+        cmocka_unit_test(test_cancelled_answer),
     };
     return cmocka_run_group_tests_name("the tiny model", tests, open_tiny, close_tiny);
 }

@@ -146,6 +146,8 @@ static int check(const arguments *args)
     bool lists = args->action == ACTION_LIST_PLUGINS || args->action == ACTION_LIST_PRESETS;
     if (args->action == ACTION_CHAT && args->json)
         return fail(PROGRAM, EXIT_USAGE, "--chat is for a terminal: it can't be combined with --json");
+    if (args->action == ACTION_CHAT && args->dump_folder)
+        return fail(PROGRAM, EXIT_USAGE, "--dump goes with one question: it can't be combined with --chat");
     if (args->dump_layers && !args->dump_folder)
         return fail(PROGRAM, EXIT_USAGE, "--dump-layers needs --dump DIR");
     if (args->question && args->action != ACTION_ASK)

@@ -23,6 +23,7 @@ typedef struct chat_turn {
     core_visual *images;
     core_ids prompt; /* what the turn adds, CORE_IMAGE_TOKEN for images */
     core_ids drawn;
+    core_ids text_ends; /* [drawn]: bytes of the answer after each */
     core_answer answer;
     core_sampler *sampler;
     float *logits;          /* [vocabulary] */
@@ -185,7 +186,7 @@ static more_status draw(chat_turn *turn, core_ids *history, int64_t index, bool 
                            (size_t)assembly->language_info.vocabulary * sizeof *turn->logits);
     core_ids_push(&turn->drawn, id);
     core_ids_push(history, id);
-    if (history->failed || turn->drawn.failed || turn->logit_rows.failed)
+    if (history->failed || turn->drawn.failed || turn->text_ends.failed || turn->logit_rows.failed)
         return out_of_memory(error);
     *more = false;
     if (is_stop(assembly, id) && !core_config_bool(assembly->config, "generate", "ignore_stop")) {
@@ -194,6 +195,7 @@ static more_status draw(chat_turn *turn, core_ids *history, int64_t index, bool 
     }
     turn->unfed = id;
     status = core_answer_push(&turn->answer, id, error);
+    core_ids_push(&turn->text_ends, (int32_t)turn->answer.text.size);
     if (turn->answer.stopped)
         turn->finish = "stop";
     else if (turn->answer.refused)
@@ -201,6 +203,16 @@ static more_status draw(chat_turn *turn, core_ids *history, int64_t index, bool 
     else
         *more = true;
     return status;
+}
+
+/* The stop string is no part of the conversation: the session goes back to the last token before it. */
+static more_status drop_stop_string(chat_turn *turn, more_error *error)
+{
+    size_t kept = 0, fed = turn->drawn.count - 1, size = turn->answer.text.size;
+    while (kept < fed && (size_t)turn->text_ends.data[kept] <= size)
+        kept++;
+    turn->unfed = -1;
+    return core_context_drop(&turn->context, fed - kept, error);
 }
 
 /* Feeds the last token back; false in *more when the context is full or the user asked to stop. */
@@ -249,6 +261,8 @@ static more_status generate(chat_turn *turn, more_error *error)
     core_ids_free(&history);
     if (status == MORE_OK)
         status = core_answer_finish(&turn->answer, error);
+    if (status == MORE_OK && turn->answer.stopped && turn->unfed >= 0)
+        status = drop_stop_string(turn, error);
     return status;
 }
 
@@ -385,6 +399,7 @@ more_status core_chat_ask(core_chat *chat, const llavamore_question *question, l
     core_context_destroy(&turn.context);
     core_ids_free(&turn.prompt);
     core_ids_free(&turn.drawn);
+    core_ids_free(&turn.text_ends);
     core_answer_free(&turn.answer);
     core_sampler_destroy(turn.sampler);
     core_buffer_free(&turn.logit_rows);

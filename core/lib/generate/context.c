@@ -179,7 +179,7 @@ static more_status advance_chunk(core_context *context, cursor *at, int64_t limi
         segments[i] = next_segment(at, assembly->language_info.width, limit - *taken, &rows[i], shapes[i], strides[i]);
         *taken += segments[i].count;
     }
-    item.logit_count = at->id == at->ids->count;
+    item.logit_count = logits && at->id == at->ids->count;
     item.logits = item.logit_count ? &logit_tensor : NULL;
     chunk_states chunk = {0};
     more_status status = states ? begin_chunk(states, *taken, &chunk, &item, error) : MORE_OK;
@@ -301,4 +301,14 @@ more_status core_context_append(core_context *context, const core_ids *ids, core
     free(states.data);
     free(states.layers);
     return status;
+}
+
+more_status core_context_drop(core_context *context, size_t count, more_error *error)
+{
+    if (!count)
+        return MORE_OK;
+    context->history.count -= count;
+    context->rows -= (int64_t)count;
+    more_status status = context->assembly->language_api->session_truncate(context->session, context->rows, error);
+    return status == MORE_NEEDS_REPLAY ? replay(context, context->rows, NULL, error) : status;
 }

@@ -31,5 +31,8 @@ int64_t core_context_rows(const core_ids *ids, const core_visual *images);
  * destroyed with the context. */
 more_status core_context_append(core_context *context, const core_ids *ids, core_visual *images, size_t image_count,
                                 const char *dump_folder, float *logits, more_error *error);
+/* Forgets the last `count` ids, none of which is an image. A session that cannot be cut is replayed. On failure the
+ * context must be destroyed. */
+more_status core_context_drop(core_context *context, size_t count, more_error *error);
 
 #endif
