@@ -139,8 +139,6 @@ static bool cancel_at_once(void *user, const char *text, size_t size)
     return true;
 }
 
-/* An answer that was cancelled in its middle stays in the conversation as it was printed: the next question adds the
- * same rows as after an answer cut by its reader, and gives the same tokens. */
 static bool refuse_more(void *user, const char *text, size_t size)
 {
     (void)user;
@@ -165,6 +163,8 @@ static void cut_answer(llavamore_text_function on_text, llavamore_answer *next)
     llavamore_chat_destroy(chat);
 }
 
+/* An answer that was cancelled in its middle stays in the conversation as it was printed: the next question adds the
+ * same rows as after an answer cut by its reader, and gives the same tokens. */
 static void test_cancelled_answer(void **state)
 {
     (void)state;

@@ -216,6 +216,39 @@ static void test_greedy(void **state)
     core_sampler_destroy(sampler);
 }
 
+static more_status run_stage(const void *context, more_candidates *candidates, more_error *error)
+{
+    return context ? core_stage_temperature(candidates, error, *(const double *)context)
+                   : core_stage_greedy(candidates, error);
+}
+
+/* Stages that were listed always end in a draw, whatever `temperature` says; greedy() leaves it one candidate. */
+static void test_listed_stages_draw(void **state)
+{
+    const float logits[] = {1, 3, -2, 3, 2};
+    const double flat = 100;
+    core_sampler_options options = neutral;
+    core_sampler_stage stage = {run_stage, &flat};
+    core_sampler *sampler = NULL;
+    int32_t id, seen = 0;
+    (void)state;
+    options.temperature = 0;
+    assert_int_equal(core_sampler_create(5, &options, &stage, 1, &sampler, NULL), MORE_OK);
+    for (uint64_t k = 0; k < 100; k++) {
+        assert_int_equal(core_sampler_next(sampler, logits, NULL, 0, k, &id, NULL), MORE_OK);
+        seen |= 1 << id;
+    }
+    assert_int_equal(seen, 31);
+    core_sampler_destroy(sampler);
+    stage.context = NULL;
+    assert_int_equal(core_sampler_create(5, &options, &stage, 1, &sampler, NULL), MORE_OK);
+    for (uint64_t k = 0; k < 20; k++) {
+        assert_int_equal(core_sampler_next(sampler, logits, NULL, 0, k, &id, NULL), MORE_OK);
+        assert_int_equal(id, 1);
+    }
+    core_sampler_destroy(sampler);
+}
+
 /* The arithmetic that sampler.h fixes, so that a device draws the same id. */
 static void test_draw_is_the_documented_one(void **state)
 {
@@ -329,11 +362,11 @@ static void test_bad_options(void **state)
 
 static void test_functions(void **state)
 {
-    static const char *const names[] = {"repetition_penalty", "temperature", "top_k", "top_p", "min_p"};
+    static const char *const names[] = {"repetition_penalty", "temperature", "top_k", "top_p", "min_p", "greedy"};
     const more_functions_interface *functions = core_sampler_functions();
     (void)state;
-    assert_int_equal(functions->count, 5);
-    for (int i = 0; i < 5; i++) {
+    assert_int_equal(functions->count, 6);
+    for (int i = 0; i < 6; i++) {
         assert_string_equal(functions->functions[i].name, names[i]);
         assert_string_equal(functions->functions[i].stage, MORE_STAGE_SAMPLER);
     }
@@ -341,11 +374,16 @@ static void test_functions(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_philox),       cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_stages),       cmocka_unit_test(test_draw_follows_reference),
-        cmocka_unit_test(test_greedy),       cmocka_unit_test(test_draw_is_the_documented_one),
-        cmocka_unit_test(test_bound_stages), cmocka_unit_test(test_bad_logits),
-        cmocka_unit_test(test_bad_options),  cmocka_unit_test(test_functions)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_philox),
+                                       cmocka_unit_test(test_uniform),
+                                       cmocka_unit_test(test_stages),
+                                       cmocka_unit_test(test_draw_follows_reference),
+                                       cmocka_unit_test(test_greedy),
+                                       cmocka_unit_test(test_draw_is_the_documented_one),
+                                       cmocka_unit_test(test_bound_stages),
+                                       cmocka_unit_test(test_bad_logits),
+                                       cmocka_unit_test(test_bad_options),
+                                       cmocka_unit_test(test_functions),
+                                       cmocka_unit_test(test_listed_stages_draw)};
     return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
 }
