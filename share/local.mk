@@ -10,6 +10,7 @@ EXTRA_DIST += share/man/keys.awk
 include share/layouts/local.mk
 include share/templates/local.mk
 include share/tiny/local.mk
+include share/images/local.mk
 
 # The key tables of llavamore.ini(5) are those of the program.
 update-man: core/cmd/llavamore-inspect/llavamore-inspect

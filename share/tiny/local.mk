@@ -14,4 +14,4 @@ dist_tinyllava_DATA = \
 	share/tiny/llava/special_tokens_map.json \
 	share/tiny/llava/tokenizer.json \
 	share/tiny/llava/tokenizer_config.json
-EXTRA_DIST += share/tiny/recipe
+EXTRA_DIST += share/tiny/recipe share/tiny/reference.json

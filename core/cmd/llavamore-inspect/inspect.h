@@ -26,6 +26,8 @@ more_status inspect_plugin(const char *path, json_t **report, more_error *error)
 more_status inspect_config(const char *path, json_t **report, more_error *error);
 /* A picture: its size as decoded. */
 more_status inspect_image(const char *path, json_t **report, more_error *error);
+/* A picture as coloured characters, at most 48 wide. */
+more_status preview_image(const char *path, output *out, more_error *error);
 /* The sections and keys of an assembly's INI file. */
 json_t *inspect_keys(void);
 

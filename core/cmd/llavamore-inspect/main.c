@@ -13,26 +13,26 @@
 
 static const char help_text[] =
     "Usage: llavamore-inspect [--json] FILE|FOLDER|PLUGIN...\n"
+    "       llavamore-inspect --preview PICTURE...\n"
     "       llavamore-inspect [--json] --keys\n"
     "\n"
     "Says what each thing is: a model folder or .safetensors file (tensors, layout, which plugin takes\n"
     "which part and why, and an INI file that runs it), a plugin (.so), an .ini file, a picture.\n"
     "\n"
     "      --json     print JSON, one object a thing\n"
+    "      --preview  show pictures in a terminal of 24-bit colour\n"
     "      --keys     print the sections and keys of an INI file\n"
     "  -h, --help     print this text\n"
     "      --version  print the version\n"
     "\n"
     "Exit codes are those of llavamore-run(1); of several things the first that failed counts.\n";
 
-enum { OPTION_JSON = 256, OPTION_KEYS, OPTION_VERSION };
+enum { OPTION_JSON = 256, OPTION_KEYS, OPTION_PREVIEW, OPTION_VERSION };
 
 static const struct option long_options[] = {
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"keys", no_argument, NULL, OPTION_KEYS},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
+    {"json", no_argument, NULL, OPTION_JSON},       {"keys", no_argument, NULL, OPTION_KEYS},
+    {"preview", no_argument, NULL, OPTION_PREVIEW}, {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0},
 };
 
 /* ---- Reports for people ----------------------------------------------------------------------------------------- */
@@ -168,6 +168,17 @@ static int inspect_all(char **paths, int count, bool as_json, output *out)
     return code;
 }
 
+static int preview_all(char **paths, int count, output *out)
+{
+    more_error error = {{0}};
+    for (int i = 0; i < count; i++) {
+        more_status status = preview_image(paths[i], out, &error);
+        if (status != MORE_OK)
+            return fail_status(PROGRAM, status, &error);
+    }
+    return EXIT_SUCCESS;
+}
+
 static int show_keys(bool as_json, output *out)
 {
     more_error error = {{0}};
@@ -179,7 +190,7 @@ static int show_keys(bool as_json, output *out)
 
 static int run(int argc, char **argv, output *out)
 {
-    bool as_json = false, keys = false;
+    bool as_json = false, keys = false, preview = false;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         switch (option) {
         case OPTION_JSON:
@@ -187,6 +198,9 @@ static int run(int argc, char **argv, output *out)
             break;
         case OPTION_KEYS:
             keys = true;
+            break;
+        case OPTION_PREVIEW:
+            preview = true;
             break;
         case 'h':
             output_text(out, help_text);
@@ -202,6 +216,8 @@ static int run(int argc, char **argv, output *out)
         return show_keys(as_json, out);
     if (keys || optind == argc)
         return fail(PROGRAM, EXIT_USAGE, keys ? "--keys takes no file" : "what? Give a file, a folder or a plugin");
+    if (preview)
+        return preview_all(argv + optind, argc - optind, out);
     return inspect_all(argv + optind, argc - optind, as_json, out);
 }
 

@@ -4,9 +4,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BAR_WIDTH 30
+#define BAR_DELAY_MS 300 /* what is done sooner shows no bar */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 void terminal_open(terminal *self)
 {
@@ -39,9 +48,14 @@ static void on_progress(void *user, const char *stage, int64_t done, int64_t tot
     int percent = (int)(100.0 * (double)done / (double)total);
     if (done >= total) {
         terminal_clear_bar(self);
+        self->stage[0] = '\0';
         return;
     }
-    if (self->bar_shown && percent == self->percent && !strcmp(self->stage, stage))
+    if (strncmp(self->stage, stage, sizeof self->stage - 1) != 0) {
+        snprintf(self->stage, sizeof self->stage, "%s", stage);
+        self->began = now_ms();
+    }
+    if ((self->bar_shown && percent == self->percent) || now_ms() - self->began < BAR_DELAY_MS)
         return;
     char bar[BAR_WIDTH + 1];
     int filled = percent * BAR_WIDTH / 100;
@@ -50,7 +64,6 @@ static void on_progress(void *user, const char *stage, int64_t done, int64_t tot
     bar[BAR_WIDTH] = '\0';
     fprintf(stderr, "\r\033[K%s [%s] %d%%", stage, bar, percent);
     fflush(stderr);
-    snprintf(self->stage, sizeof self->stage, "%s", stage);
     self->percent = percent;
     self->bar_shown = true;
 }

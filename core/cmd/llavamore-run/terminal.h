@@ -10,8 +10,9 @@
 typedef struct terminal {
     bool is_terminal; /* standard error is one */
     bool bar_shown;
-    char stage[64]; /* of the bar that is shown */
-    int percent;
+    char stage[64]; /* that is going on */
+    int64_t began;  /* milliseconds of the monotonic clock */
+    int percent;    /* of the bar that is shown */
 } terminal;
 
 void terminal_open(terminal *self);

@@ -14,6 +14,12 @@
 
 /* For bodies whose constant arguments choose the code. */
 #define NN_INLINE static inline __attribute__((always_inline))
+/* Before a loop of few, constant turns over vectors that are to live in registers. */
+#if defined(__clang__)
+#define NN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define NN_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 enum {
     NN_K_BLOCK = 256,  /* terms of one block of a product */

@@ -10,14 +10,15 @@
 
 enum { PROBE_SUMS = 12, PROBE_STREAMS = 4 };
 
-/* Twelve independent chains: more than latency times throughput of any core, and registers to spare. */
+/* Twelve independent chains: more than latency times throughput of any core, and registers to spare. They start from
+ * values that the compiler does not know, or it would find the chain that stays at 1. */
 static int64_t multiply_add(int64_t rounds, float *result)
 {
     vec sum[PROBE_SUMS], factor = vec_set(0.999f), term = vec_set(1e-3f);
     for (int i = 0; i < PROBE_SUMS; i++)
-        sum[i] = vec_set((float)i);
+        sum[i] = vec_set((float)(rounds + i));
     for (int64_t r = 0; r < rounds; r++) {
-#pragma GCC unroll 16
+        NN_UNROLL
         for (int i = 0; i < PROBE_SUMS; i++)
             sum[i] = vec_fma(sum[i], factor, term);
     }
@@ -38,11 +39,12 @@ NN_INLINE vec read_streams(const float *memory, int64_t count, int64_t streams)
         for (int v = 0; v < 4; v++)
             sum[i][v] = vec_zero();
     for (int64_t k = 0; k + STEP <= part; k += STEP) {
-#pragma GCC unroll 4
-        for (int64_t i = 0; i < streams; i++)
-#pragma GCC unroll 4
+        NN_UNROLL
+        for (int64_t i = 0; i < streams; i++) {
+            NN_UNROLL
             for (int v = 0; v < 4; v++)
                 sum[i][v] = vec_add(sum[i][v], vec_load(memory + i * part + k + v * VEC_LANES));
+        }
     }
     vec all = vec_zero();
     for (int i = 0; i < PROBE_STREAMS; i++)

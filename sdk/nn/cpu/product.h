@@ -33,36 +33,38 @@ NN_INLINE void tile_sized(nn_storage storage, int64_t rows, int64_t panels, cons
     const float *x = tile->x;
     const void *w = tile->w;
     uintptr_t ahead = (uintptr_t)tile->ahead; /* only asked for, so that it may lie behind the matrix's end */
-#pragma GCC unroll 16
-    for (int64_t r = 0; r < rows; r++)
-#pragma GCC unroll 16
+    NN_UNROLL
+    for (int64_t r = 0; r < rows; r++) {
+        NN_UNROLL
         for (int64_t v = 0; v < columns; v++)
             sum[r][v] = vec_zero();
+    }
     for (int64_t k = 0; k < tile->depth; k++) {
         vec column[TILE_PANELS * PANEL_VECS];
-#pragma GCC unroll 16
+        NN_UNROLL
         for (int64_t v = 0; v < columns; v++)
             column[v] = load_stored(storage, w, v / PANEL_VECS * tile->panel_stride + v % PANEL_VECS * VEC_LANES);
-#pragma GCC unroll 16
+        NN_UNROLL
         for (int64_t r = 0; r < rows; r++) {
             vec factor = vec_set(x[r * NN_X_STRIDE + k]);
-#pragma GCC unroll 16
+            NN_UNROLL
             for (int64_t v = 0; v < columns; v++)
                 sum[r][v] = vec_fma(factor, column[v], sum[r][v]);
         }
         w = stored_at(storage, w, NN_PANEL);
-#pragma GCC unroll 16
+        NN_UNROLL
         for (int64_t p = 0; p < panels; p++)
             vec_prefetch((const void *)(ahead + (uintptr_t)(p * tile->ahead_stride)));
         ahead += (uintptr_t)tile->ahead_step;
     }
-#pragma GCC unroll 16
-    for (int64_t r = 0; r < rows; r++)
-#pragma GCC unroll 16
+    NN_UNROLL
+    for (int64_t r = 0; r < rows; r++) {
+        NN_UNROLL
         for (int64_t v = 0; v < columns; v++) {
             float *c = tile->c + r * tile->c_stride + v * VEC_LANES;
             vec_store(c, tile->accumulate ? vec_add(vec_load(c), sum[r][v]) : sum[r][v]);
         }
+    }
 }
 
 NN_INLINE void tile_rows(nn_storage storage, int64_t panels, const nn_tile *tile)
@@ -148,29 +150,29 @@ NN_INLINE void stream_sized(nn_storage storage, int64_t panels, const float *x, 
 {
     const int64_t columns = panels * PANEL_VECS;
     vec total[STREAM_PANELS * PANEL_VECS];
-#pragma GCC unroll 16
+    NN_UNROLL
     for (int64_t v = 0; v < columns; v++)
         total[v] = vec_zero();
     for (int64_t first = 0; first < depth; first += NN_K_BLOCK) {
         const int64_t last = first + NN_K_BLOCK < depth ? first + NN_K_BLOCK : depth;
         vec sum[STREAM_PANELS * PANEL_VECS];
-#pragma GCC unroll 16
+        NN_UNROLL
         for (int64_t v = 0; v < columns; v++)
             sum[v] = vec_zero();
         for (int64_t k = first; k < last; k++) {
             vec factor = vec_set(x[k]);
-#pragma GCC unroll 16
+            NN_UNROLL
             for (int64_t v = 0; v < columns; v++)
                 sum[v] = vec_fma(
                     factor,
                     load_stored(storage, w, v / PANEL_VECS * panel_stride + k * NN_PANEL + v % PANEL_VECS * VEC_LANES),
                     sum[v]);
         }
-#pragma GCC unroll 16
+        NN_UNROLL
         for (int64_t v = 0; v < columns; v++)
             total[v] = vec_add(total[v], sum[v]);
     }
-#pragma GCC unroll 16
+    NN_UNROLL
     for (int64_t v = 0; v < columns; v++)
         vec_store(c + v * VEC_LANES, total[v]);
 }

@@ -10,8 +10,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../half.h"
-
 #define VEC_LANES 4     /* floats in a vec; divides NN_PANEL */
 #define TILE_ROWS 3     /* rows of a matrix tile that the registers hold */
 #define TILE_PANELS 1   /* panels of a matrix tile */
@@ -133,13 +131,23 @@ static inline float vec_maximum(vec a)
 {
     return fmaxf(fmaxf(a[0], a[2]), fmaxf(a[1], a[3]));
 }
+static inline vec_bits vec_load_halves(const uint16_t *p)
+{
+    uint16_t four __attribute__((vector_size(8)));
+    memcpy(&four, p, sizeof four);
+    return __builtin_convertvector(four, vec_bits);
+}
+/* The exponent is corrected by a multiplication, which turns subnormals into what they are as well. */
 static inline vec vec_load_f16(const uint16_t *p)
 {
-    return (vec){nn_f16_to_f32(p[0]), nn_f16_to_f32(p[1]), nn_f16_to_f32(p[2]), nn_f16_to_f32(p[3])};
+    vec_bits half = vec_load_halves(p), magnitude = half & 0x7fff;
+    vec finite = (vec)(magnitude << 13) * 0x1p112f;
+    vec_bits infinite = (magnitude > 0x7bff) & 0x7f800000;
+    return (vec)((vec_bits)finite | infinite | ((half & 0x8000) << 16));
 }
 static inline vec vec_load_bf16(const uint16_t *p)
 {
-    return (vec){nn_bf16_to_f32(p[0]), nn_bf16_to_f32(p[1]), nn_bf16_to_f32(p[2]), nn_bf16_to_f32(p[3])};
+    return (vec)(vec_load_halves(p) << 16);
 }
 /* Into the second-level cache; any address, also one that is not mapped. */
 static inline void vec_prefetch(const void *p)

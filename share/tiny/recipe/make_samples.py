@@ -14,11 +14,11 @@ SAMPLES = {
     "red-ball.png": (336, Scene((246, 246, 242), (1.0, 1.0), [
         Thing("blue", "star", "small", 2, 0.215, (-0.05, 0.05), 0.1), Thing("red", "ball", "big", 3, 0.32, (0.06, 0.02))]),
         {"What colour is the ball?": "Red", "How many objects are there?": "2",
-         "What is to the right of the ball?": "A blue star"}),
+         "Describe this image.": "A blue star and a red ball."}),
     "shapes.png": (400, Scene((232, 240, 246), (1.0, 0.75), [
         Thing("yellow", "heart", "big", 0, 0.32, (0.05, 0.05)), Thing("green", "square", "small", 5, 0.21, (0.0, -0.05), 0.08),
         Thing("purple", "triangle", "big", 7, 0.31, (-0.04, 0.0))]),
-        {"Where is the heart?": "Top left", "Which shape is purple?": "Triangle",
+        {"How many objects are there?": "3", "Which shape is purple?": "Triangle",
          "How many shapes are in the picture?": "3"}),
     "stop.png": (400, Scene((250, 246, 236), (1.0, 0.8), [Thing("black", "cross", "small", 8, 0.21, (-0.06, 0.0))],
                             Word("STOP", "red", 1, 0.8)),

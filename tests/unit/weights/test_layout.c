@@ -102,7 +102,6 @@ static void test_official(void **state)
     setting_is(layout, checkpoint, "vision.layer", "-2");
     setting_is(layout, checkpoint, "vision.select", "patch");
     setting_is(layout, checkpoint, "preprocess.pad", "square");
-    setting_is(layout, checkpoint, "projector.type", "mlp2x_gelu");
     setting_is(layout, checkpoint, "llm.max_length", "4096");
     setting_is(layout, checkpoint, "llm.nothing", NULL);
     core_layout_free(layout);
