@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * llavamore-bench decode: one token at a time through layers of LLaMA-3.1-8B's shapes, whose weights are read once a
- * token, against the rate at which memory can be read at all.
+ * llavamore-bench decode: one token at a time through layers of an 8B model's shapes (width 4096, 32/8 heads), whose
+ * weights are read once a token, against the rate at which memory can be read at all.
  */
 #include "bench.h"
 
@@ -151,9 +151,9 @@ more_status bench_decode(bench *b, more_error *error)
     bench_note(b, "weights read, best rate of reading memory in the same round, share (median and spread)\n");
     more_status status = decoder_make(&d, error);
     if (!status)
-        status = measure(&d, "LLaMA-3.1-8B products, batch 1", run_products, error);
+        status = measure(&d, "8B decoder products, batch 1", run_products, error);
     if (!status)
-        status = measure(&d, "LLaMA-3.1-8B layers, 512 rows cached", run_layers, error);
+        status = measure(&d, "8B decoder layers, 512 rows cached", run_layers, error);
     decoder_free(&d);
     return status;
 }

@@ -15,21 +15,21 @@ typedef struct product {
 /* Rows: the 577 positions of an image, a prefill of 512 tokens. Query, key and value are one matrix; gate and up too.
  */
 static const product products[] = {
-    {"CLIP-L/14-336 patches", 576, 588, 1024},
-    {"CLIP-L/14-336 query key value", 577, 1024, 3072},
-    {"CLIP-L/14-336 attention out", 577, 1024, 1024},
-    {"CLIP-L/14-336 up", 577, 1024, 4096},
-    {"CLIP-L/14-336 down", 577, 4096, 1024},
-    {"LLaMA-3.1-8B query key value", 512, 4096, 6144},
-    {"LLaMA-3.1-8B attention out", 512, 4096, 4096},
-    {"LLaMA-3.1-8B gate up", 512, 4096, 28672},
-    {"LLaMA-3.1-8B down", 512, 14336, 4096},
-    {"Gemma-2-2B query key value", 512, 2304, 4096},
-    {"Gemma-2-2B gate up", 512, 2304, 18432},
-    {"Gemma-2-2B down", 512, 9216, 2304},
-    {"Phi-4-mini query key value", 512, 3072, 5120},
-    {"Phi-4-mini gate up", 512, 3072, 16384},
-    {"Phi-4-mini down", 512, 8192, 3072},
+    {"ViT-L/14-336 patches", 576, 588, 1024},
+    {"ViT-L/14-336 query key value", 577, 1024, 3072},
+    {"ViT-L/14-336 attention out", 577, 1024, 1024},
+    {"ViT-L/14-336 up", 577, 1024, 4096},
+    {"ViT-L/14-336 down", 577, 4096, 1024},
+    {"8B decoder query key value", 512, 4096, 6144},
+    {"8B decoder attention out", 512, 4096, 4096},
+    {"8B decoder gate up", 512, 4096, 28672},
+    {"8B decoder down", 512, 14336, 4096},
+    {"2B decoder query key value", 512, 2304, 4096},
+    {"2B decoder gate up", 512, 2304, 18432},
+    {"2B decoder down", 512, 9216, 2304},
+    {"4B decoder query key value", 512, 3072, 5120},
+    {"4B decoder gate up", 512, 3072, 16384},
+    {"4B decoder down", 512, 8192, 3072},
 };
 
 enum { PRODUCTS = sizeof products / sizeof products[0] };
@@ -90,7 +90,7 @@ static more_status measure_product(bench *b, const product *p, more_error *error
     return status;
 }
 
-/* All products of one image through CLIP-L/14-336: the patches and 24 blocks, whose weights (four blocks in turn) are
+/* All products of one image through ViT-L/14-336: the patches and 24 blocks, whose weights (four blocks in turn) are
  * more than a cache holds. */
 enum { TOWER_FIRST = 1, TOWER_KINDS = 4, TOWER_COPIES = 4, TOWER_BLOCKS = 24 };
 
@@ -139,7 +139,7 @@ static more_status measure_tower(bench *b, more_error *error)
     double operations;
     more_status status = tower_make(&t, &operations, error);
     if (!status)
-        status = compare_with_peak(b, "CLIP-L/14-336 image, all products", run_tower, &t, operations, error);
+        status = compare_with_peak(b, "ViT-L/14-336 image, all products", run_tower, &t, operations, error);
     nn_matrix_free(b->nn, t.patches);
     for (int copy = 0; copy < TOWER_COPIES; copy++)
         for (int kind = 0; kind < TOWER_KINDS; kind++)
