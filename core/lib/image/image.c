@@ -24,7 +24,7 @@ static more_status allocate(more_image *out, more_image_format format, int64_t w
     if (__builtin_mul_overflow(width, height, &pixels) || pixels > image->max_pixels)
         return more_fail(error, MORE_ERROR_MEMORY,
                          "an image of %" PRId64 " x %" PRId64 " pixels is over the cap of %" PRId64
-                         " pixels; raise the cap if it is meant",
+                         " pixels; raise [preprocess] max_pixels if it is meant",
                          width, height, image->max_pixels);
     /* At most INT64_MAX / 16 pixels are allowed (core_image_init), so this product fits. */
     size_t bytes = (size_t)pixels * (size_t)channels * sample_bytes(format);
