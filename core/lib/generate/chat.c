@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "generate/answer.h"
 #include "generate/npy.h"
+#include "text/engine/utf8.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,12 @@ more_status core_chat_reset(core_chat *chat, more_error *error)
 /* Ids of what this turn adds to the conversation. */
 static more_status render(chat_turn *turn, more_error *error)
 {
+    const char *text = turn->question->text;
+    size_t bad = core_utf8_check(text, strlen(text)); /* here, where offsets are those of what the user wrote */
+    if (text[bad])
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "the question is not UTF-8: byte 0x%02X at offset %zu; convert it to UTF-8",
+                         (unsigned char)text[bad], bad);
     const core_assembly *assembly = turn->chat->assembly;
     const core_config_entry *system = core_config_find(assembly->config, "llm", "system");
     size_t count = turn->chat->count;
