@@ -13,10 +13,12 @@ from tokenizers import Tokenizer
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 import float64
+from clip import folder_config as clip_config
 from files import DATA, write_arrays, write_bytes, write_json
 from images import all_images, saved
-from models import (LEAST_MARGIN, TYPES, TYPE_NAMES, array, clip_config, greedy, llama3_rope, llama_config, llama_model,
-                    prepare, projector, projector_state, randomise, report, save_folder, stored_state)
+from llama import folder_config as llama_config, llama3_rope, new_model as llama_model
+from parts import LEAST_MARGIN, TYPES, array, greedy, prepare, randomise, report, save_folder, stored_state
+from projector import projector, projector_state
 from pixels import CLIP_MEAN, CLIP_STD, clip_old, preprocess, shortest
 from prompts import IMAGE_TOKEN, S2, ids_with_images, llama_3_1
 

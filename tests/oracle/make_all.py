@@ -3,13 +3,15 @@
 import argparse
 import time
 
+import clip
 import e2e
-import models
+import llama
 import pixels
+import projector
 import tokens
 
 # In this order: the pictures and tokenizers of the first two are inputs of the last.
-STEPS = {"tokens": [tokens.main], "pixels": [pixels.main], "models": [models.main, e2e.main]}
+STEPS = {"tokens": [tokens.main], "pixels": [pixels.main], "models": [clip.main, projector.main, llama.main, e2e.main]}
 
 
 def main():

@@ -10,9 +10,10 @@
 
 #include <cmocka.h>
 
-void parity_language_open(const more_host *host, const char *name, const char *kv_cache, parity_language *language)
+void parity_language_open(const more_host *host, const char *plugin_name, const char *name, const char *kv_cache,
+                          parity_language *language)
 {
-    const more_plugin *plugin = parity_plugin("llm/llama");
+    const more_plugin *plugin = parity_plugin(plugin_name);
     more_error error = {""};
     char relative[256];
 
@@ -41,22 +42,18 @@ void parity_language_close(parity_language *language)
 void parity_each_language(void (*body)(const parity_language *language))
 {
     const more_host *host = parity_host(2);
-    json_t *cases = parity_json("models/cases.json"), *one;
-    size_t i, found = 0;
+    parity_cases cases = parity_cases_of("language");
 
-    json_array_foreach(cases, i, one)
-    {
+    assert_true(cases.count >= 3);
+    for (size_t i = 0; i < cases.count; i++) {
         parity_language language;
-        if (strcmp(json_string_value(json_object_get(one, "kind")), "llama"))
-            continue;
-        parity_language_open(host, json_string_value(json_object_get(one, "name")), "f32", &language);
+        const char *plugin = json_string_value(json_object_get(cases.facts[i], "plugin"));
+        parity_language_open(host, plugin, cases.names[i], "f32", &language);
         body(&language);
         parity_language_close(&language);
-        found++;
     }
-    json_decref(cases);
+    parity_cases_free(&cases);
     parity_host_close();
-    assert_true(found >= 3);
 }
 
 more_session *parity_session(const parity_language *language)

@@ -16,11 +16,12 @@ typedef struct parity_language {
     more_checkpoint *reference;
 } parity_language;
 
-/* Opens models/<name> with the llama plugin under `kv_cache`. */
-void parity_language_open(const more_host *host, const char *name, const char *kv_cache, parity_language *language);
+/* Opens models/<name> with its plugin ("llm/llama") under `kv_cache`. */
+void parity_language_open(const more_host *host, const char *plugin_name, const char *name, const char *kv_cache,
+                          parity_language *language);
 void parity_language_close(parity_language *language);
 
-/* Calls `body` once for each llama case, opened on a host of two threads with an f32 cache. */
+/* Calls `body` once for each language case, opened on a host of two threads with an f32 cache. */
 void parity_each_language(void (*body)(const parity_language *language));
 
 more_session *parity_session(const parity_language *language);

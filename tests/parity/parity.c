@@ -4,6 +4,7 @@
 #include "base/host.h"
 #include "weights/checkpoint.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
@@ -93,6 +94,48 @@ json_t *parity_json(const char *relative)
     if (!json)
         fail_msg("%s: %s", parity_path(relative), error.text);
     return json;
+}
+
+static int is_visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+parity_cases parity_cases_of(const char *kind)
+{
+    parity_cases cases = {0};
+    struct dirent **entries;
+    int count = scandir(parity_path("models"), &entries, is_visible, alphasort);
+
+    if (count < 0)
+        fail_msg("%s cannot be listed", parity_path("models"));
+    cases.names = calloc((size_t)count, sizeof *cases.names);
+    cases.facts = calloc((size_t)count, sizeof *cases.facts);
+    assert_true(cases.names && cases.facts);
+    for (int i = 0; i < count; i++) {
+        char relative[512];
+        snprintf(relative, sizeof relative, "models/%s/case.json", entries[i]->d_name);
+        json_t *facts = parity_json(relative);
+        if (!strcmp(json_string_value(json_object_get(facts, "kind")), kind)) {
+            cases.names[cases.count] = strdup(entries[i]->d_name);
+            cases.facts[cases.count++] = json_incref(facts);
+        }
+        json_decref(facts);
+        free(entries[i]);
+    }
+    free(entries);
+    return cases;
+}
+
+void parity_cases_free(parity_cases *cases)
+{
+    for (size_t i = 0; i < cases->count; i++) {
+        free(cases->names[i]);
+        json_decref(cases->facts[i]);
+    }
+    free(cases->names);
+    free(cases->facts);
+    *cases = (parity_cases){0};
 }
 
 parity_checkpoint parity_checkpoint_open(const char *folder, const char *prefix, const more_tensor_map *map)

@@ -29,6 +29,15 @@ const char *parity_plugin_path(const char *name);
 const char *parity_path(const char *relative);
 json_t *parity_json(const char *relative);
 
+/* The folders of data/models whose case.json is of a kind ("vision", "projector", "language"), sorted by name. */
+typedef struct parity_cases {
+    size_t count;
+    char **names;
+    json_t **facts; /* case.json: "plugin" is what parity_plugin takes */
+} parity_cases;
+parity_cases parity_cases_of(const char *kind);
+void parity_cases_free(parity_cases *cases);
+
 /* A folder opened for a plugin: `prefix` taken off (NULL = none), the plugin's map put on. */
 typedef struct parity_checkpoint {
     more_checkpoint *files, *view;

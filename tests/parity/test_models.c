@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * CLIP features at every layer, projector outputs, and LLaMA's logits, hidden states, mixed inputs and 128 greedy
- * tokens against transformers in float32, through the plugins' own .so files. Prints the largest errors.
+ * Every folder of data/models against what transformers computes in float32, through the plugin's own .so: encoders'
+ * features at every layer, projectors' outputs, and language models' logits, hidden states, mixed inputs and 128 greedy
+ * tokens. Prints the largest errors.
  */
 #include "language.h"
 #include "parity.h"
@@ -23,24 +24,18 @@ static void report(const char *name, const char *what, const parity_error *worst
                   worst->row);
 }
 
-/* Calls `body` for each case of a kind; its folder is under models/. */
-static void each_case(const char *kind, void (*body)(const more_host *host, const char *name))
+/* Calls `body` for each case of a kind with a host of two threads. */
+static void each_case(const char *kind, void (*body)(const more_host *host, const char *name, json_t *facts))
 {
     const more_host *host = parity_host(2);
-    json_t *cases = parity_json("models/cases.json"), *one;
-    size_t i, found = 0;
+    parity_cases cases = parity_cases_of(kind);
 
-    json_array_foreach(cases, i, one)
-    {
-        if (strcmp(json_string_value(json_object_get(one, "kind")), kind))
-            continue;
-        body(host, json_string_value(json_object_get(one, "name")));
-        found++;
-    }
-    json_decref(cases);
+    assert_true(cases.count >= 3);
+    for (size_t i = 0; i < cases.count; i++)
+        body(host, cases.names[i], cases.facts[i]);
+    parity_cases_free(&cases);
     assert_int_equal(parity_host_bytes(), 0);
     parity_host_close();
-    assert_true(found >= 3);
 }
 
 static more_checkpoint *open_reference(const char *name)
@@ -62,26 +57,31 @@ static const char *folder_of(const char *name)
     return parity_path(relative);
 }
 
-/* ---- CLIP ------------------------------------------------------------------------------------------------------- */
+/* ---- Vision ----------------------------------------------------------------------------------------------------- */
 
-typedef struct clip_case {
+#define MAX_IMAGES 8
+
+typedef struct vision_case {
+    const char *name;
     const more_vision_interface *interface;
     more_vision *vision;
     more_vision_info info;
-    int64_t images;
-    more_tensor pixels[8];
-    int64_t pixel_shape[3], pixel_strides[3];
-    more_vision_plan plans[8];
-} clip_case;
+    more_checkpoint *reference;
+    int64_t images, rows; /* rows of the longest image, prefix included */
+    float *values[MAX_IMAGES];
+    more_tensor pixels[MAX_IMAGES];
+    int64_t shapes[MAX_IMAGES][MORE_MAX_RANK], strides[MAX_IMAGES][3];
+    more_vision_plan plans[MAX_IMAGES];
+} vision_case;
 
-static void encode(const clip_case *clip, int64_t first, int64_t images, const int32_t *layers, int32_t layer_count,
+static void encode(const vision_case *own, int64_t first, int64_t images, const int32_t *layers, int32_t layer_count,
                    more_select select, more_tensor *features)
 {
-    int64_t counts[8];
+    int64_t counts[MAX_IMAGES];
     more_vision_batch batch = {.struct_size = MORE_STRUCT_SIZE(more_vision_batch, counts),
                                .images = images,
-                               .pixels = clip->pixels + first,
-                               .plans = clip->plans + first,
+                               .pixels = own->pixels + first,
+                               .plans = own->plans + first,
                                .layers = layers,
                                .layer_count = layer_count,
                                .select = select,
@@ -89,17 +89,35 @@ static void encode(const clip_case *clip, int64_t first, int64_t images, const i
                                .counts = counts};
     more_error error = {""};
 
-    if (clip->interface->encode(clip->vision, &batch, &error))
-        fail_msg("%s", error.message);
-    for (int64_t i = 0; i < images; i++)
-        assert_int_equal(counts[i], clip->plans[i].tokens - (select == MORE_SELECT_PATCH ? 1 : 0));
+    if (own->interface->encode(own->vision, &batch, &error))
+        fail_msg("%s: %s", own->name, error.message);
+    for (int64_t i = 0; i < images; i++) {
+        const more_vision_plan *plan = &own->plans[first + i];
+        assert_int_equal(counts[i], plan->tokens - (select == MORE_SELECT_PATCH ? plan->prefix_tokens : 0));
+    }
 }
 
-/* Every state at once, class token included, against the reference. */
-static void compare_states(const clip_case *clip, const char *name, more_checkpoint *reference)
+/* One state of one image: its rows against the reference, zeros behind them. */
+static void compare_image(const vision_case *own, int64_t image, int32_t state, const float *got, parity_error *worst)
 {
-    int32_t layers[MAX_STATES], states = (int32_t)clip->info.layers + 1;
-    int64_t tokens = clip->plans[0].tokens, width = clip->info.feature_width;
+    int64_t shape[MORE_MAX_RANK], tokens = own->plans[image].tokens, width = own->info.feature_width;
+    char tensor[64];
+
+    snprintf(tensor, sizeof tensor, "image_%d_hidden_%d", (int)image, (int)state);
+    float *wanted = parity_floats(own->reference, tensor, shape);
+    assert_int_equal(shape[0], tokens);
+    assert_int_equal(shape[1], width);
+    parity_compare(tensor, got, wanted, tokens, width, worst);
+    for (int64_t i = tokens * width; i < own->rows * width; i++)
+        assert_true(got[i] == 0);
+    free(wanted);
+}
+
+/* Every state at once, prefix tokens included, of all images in one batch, against the reference. */
+static void compare_states(const vision_case *own)
+{
+    int32_t layers[MAX_STATES], states = (int32_t)own->info.layers + 1;
+    int64_t width = own->info.feature_width;
     parity_tensor *outputs[MAX_STATES];
     more_tensor features[MAX_STATES];
     parity_error worst = {0, 0};
@@ -107,90 +125,101 @@ static void compare_states(const clip_case *clip, const char *name, more_checkpo
     assert_true(states <= MAX_STATES);
     for (int32_t i = 0; i < states; i++) {
         layers[i] = i % 2 ? i : i - states; /* half of them counted from the end */
-        outputs[i] = parity_tensor_create(3, clip->images, tokens, width);
+        outputs[i] = parity_tensor_create(3, own->images, own->rows, width);
         features[i] = outputs[i]->view;
     }
-    encode(clip, 0, clip->images, layers, states, MORE_SELECT_CLS_PATCH, features);
+    encode(own, 0, own->images, layers, states, MORE_SELECT_CLS_PATCH, features);
     for (int32_t i = 0; i < states; i++) {
-        char tensor[32];
-        int64_t shape[MORE_MAX_RANK];
-        snprintf(tensor, sizeof tensor, "hidden_%d", (int)i);
-        float *wanted = parity_floats(reference, tensor, shape);
-        assert_int_equal(shape[0], clip->images);
-        assert_int_equal(shape[1], tokens);
-        assert_int_equal(shape[2], width);
-        parity_compare(tensor, outputs[i]->data, wanted, clip->images * tokens, width, &worst);
-        free(wanted);
+        for (int64_t k = 0; k < own->images; k++)
+            compare_image(own, k, i, outputs[i]->data + k * own->rows * width, &worst);
         parity_tensor_free(outputs[i]);
     }
-    report(name, "features", &worst);
+    report(own->name, "features", &worst);
 }
 
 /* One image alone, one layer, patches only, into rows to spare: the same bits as in the batch, zeros behind them. */
-static void compare_alone(const clip_case *clip)
+static void compare_alone(const vision_case *own)
 {
-    int64_t tokens = clip->plans[0].tokens, width = clip->info.feature_width, last = clip->images - 1;
+    int64_t width = own->info.feature_width, last = own->images - 1, rows = own->rows;
+    int64_t prefix = own->plans[last].prefix_tokens, patches = own->plans[last].tokens - prefix;
     const int32_t layer = -2;
-    parity_tensor *all = parity_tensor_create(3, clip->images, tokens, width);
-    parity_tensor *alone = parity_tensor_create(3, 1, tokens + 2, width);
+    parity_tensor *all = parity_tensor_create(3, own->images, rows, width);
+    parity_tensor *alone = parity_tensor_create(3, 1, rows + 2, width);
 
-    encode(clip, 0, clip->images, &layer, 1, MORE_SELECT_CLS_PATCH, &all->view);
-    encode(clip, last, 1, &layer, 1, MORE_SELECT_PATCH, &alone->view);
-    assert_memory_equal(alone->data, all->data + (last * tokens + 1) * width,
-                        (size_t)((tokens - 1) * width) * sizeof(float));
-    for (int64_t i = (tokens - 1) * width; i < (tokens + 2) * width; i++)
+    encode(own, 0, own->images, &layer, 1, MORE_SELECT_CLS_PATCH, &all->view);
+    encode(own, last, 1, &layer, 1, MORE_SELECT_PATCH, &alone->view);
+    assert_memory_equal(alone->data, all->data + (last * rows + prefix) * width,
+                        (size_t)(patches * width) * sizeof(float));
+    for (int64_t i = patches * width; i < (rows + 2) * width; i++)
         assert_true(alone->data[i] == 0);
     parity_tensor_free(all);
     parity_tensor_free(alone);
 }
 
-static void run_clip(const more_host *host, const char *name)
+/* The pictures of the case and their plans. A plan is asked for the picture's own size, or, where the encoder picks the
+ * size, for that of "sizes" ([width, height] an image), which the reference was made from. */
+static void read_pictures(vision_case *own, json_t *facts)
 {
-    const more_plugin *plugin = parity_plugin("vision/clip");
-    clip_case clip = {.interface = plugin->get_interface(MORE_VISION_INTERFACE)};
-    parity_checkpoint checkpoint = parity_checkpoint_open(folder_of(name), NULL, clip.interface->tensor_map());
-    more_checkpoint *reference = open_reference(name);
-    int64_t shape[MORE_MAX_RANK];
-    float *pixels = parity_floats(reference, "pixels", shape);
+    json_t *sizes = json_object_get(facts, "sizes");
+
+    own->images = json_integer_value(json_object_get(facts, "images"));
+    assert_in_range(own->images, 1, MAX_IMAGES);
+    for (int64_t i = 0; i < own->images; i++) {
+        json_t *size = json_array_get(sizes, (size_t)i);
+        char tensor[32];
+        snprintf(tensor, sizeof tensor, "pixels_%d", (int)i);
+        own->values[i] = parity_floats(own->reference, tensor, own->shapes[i]);
+        own->pixels[i] = more_host_tensor(own->values[i], more_f32(), 3, own->shapes[i], own->strides[i]);
+        int64_t width = size ? json_integer_value(json_array_get(size, 0)) : own->shapes[i][2];
+        int64_t height = size ? json_integer_value(json_array_get(size, 1)) : own->shapes[i][1];
+        own->plans[i].struct_size = MORE_STRUCT_SIZE(more_vision_plan, tokens);
+        assert_int_equal(own->interface->plan(own->vision, width, height, &own->plans[i], NULL), MORE_OK);
+        assert_int_equal(own->plans[i].pixel_width, own->shapes[i][2]);
+        assert_int_equal(own->plans[i].pixel_height, own->shapes[i][1]);
+        own->rows = own->plans[i].tokens > own->rows ? own->plans[i].tokens : own->rows;
+    }
+}
+
+static void run_vision(const more_host *host, const char *name, json_t *facts)
+{
+    const more_plugin *plugin = parity_plugin(json_string_value(json_object_get(facts, "plugin")));
+    vision_case own = {.name = name, .interface = plugin->get_interface(MORE_VISION_INTERFACE)};
+    parity_checkpoint checkpoint = parity_checkpoint_open(folder_of(name), NULL, own.interface->tensor_map());
     more_error error = {""};
 
-    if (clip.interface->open(parity_arguments(plugin, host, checkpoint.view, MORE_OPEN_DEFAULT, NULL, NULL),
-                             &clip.vision, &error))
+    if (own.interface->open(parity_arguments(plugin, host, checkpoint.view, MORE_OPEN_DEFAULT, NULL, NULL), &own.vision,
+                            &error))
         fail_msg("%s: %s", name, error.message);
-    clip.info.struct_size = MORE_STRUCT_SIZE(more_vision_info, weight_formats);
-    clip.interface->describe(clip.vision, &clip.info);
-    assert_int_equal(clip.info.image_size, shape[2]);
-    clip.images = shape[0];
-    assert_true(clip.images <= 8);
-    memcpy(clip.pixel_shape, shape + 1, sizeof clip.pixel_shape);
-    for (int64_t i = 0; i < clip.images; i++) {
-        clip.pixels[i] =
-            more_host_tensor(pixels + i * 3 * shape[2] * shape[3], more_f32(), 3, clip.pixel_shape, clip.pixel_strides);
-        clip.plans[i].struct_size = MORE_STRUCT_SIZE(more_vision_plan, tokens);
-        assert_int_equal(clip.interface->plan(clip.vision, 640, 480, &clip.plans[i], NULL), MORE_OK);
-    }
-    compare_states(&clip, name, reference);
-    compare_alone(&clip);
-    free(pixels);
-    clip.interface->close(clip.vision);
-    core_checkpoint_release(reference);
+    own.info.struct_size = MORE_STRUCT_SIZE(more_vision_info, weight_formats);
+    own.interface->describe(own.vision, &own.info);
+    own.reference = open_reference(name);
+    read_pictures(&own, facts);
+    compare_states(&own);
+    compare_alone(&own);
+    for (int64_t i = 0; i < own.images; i++)
+        free(own.values[i]);
+    own.interface->close(own.vision);
+    core_checkpoint_release(own.reference);
     parity_checkpoint_close(&checkpoint);
 }
 
-static void clip_features(void **state)
+static void vision_features(void **state)
 {
     (void)state;
-    each_case("clip", run_clip);
+    each_case("vision", run_vision);
 }
 
 /* ---- Projector -------------------------------------------------------------------------------------------------- */
 
-static void run_projector(const more_host *host, const char *name)
+/* The reference's rows lie as "grid" ([width, height]) behind "prefix_tokens" others; "prefix", where given, is what
+ * the names in the file begin with. */
+static void run_projector(const more_host *host, const char *name, json_t *facts)
 {
-    const more_plugin *plugin = parity_plugin("projector/mlp");
+    const more_plugin *plugin = parity_plugin(json_string_value(json_object_get(facts, "plugin")));
+    json_t *grid = json_object_get(facts, "grid"), *prefix = json_object_get(facts, "prefix");
     const more_projector_interface *interface = plugin->get_interface(MORE_PROJECTOR_INTERFACE);
-    parity_checkpoint checkpoint =
-        parity_checkpoint_open(folder_of(name), "model.mm_projector.", interface->tensor_map());
+    parity_checkpoint checkpoint = parity_checkpoint_open(
+        folder_of(name), prefix ? json_string_value(prefix) : "model.mm_projector.", interface->tensor_map());
     more_checkpoint *reference = open_reference(name);
     int64_t in[MORE_MAX_RANK], out[MORE_MAX_RANK], tokens = 0;
     float *input = parity_floats(reference, "input", in), *wanted = parity_floats(reference, "output", out);
@@ -198,7 +227,9 @@ static void run_projector(const more_host *host, const char *name)
     more_tensor features = more_host_tensor(input, more_f32(), 2, in, strides);
     parity_tensor *output = parity_tensor_create(2, out[0], out[1], 1);
     more_projection projection = {.struct_size = MORE_STRUCT_SIZE(more_projection, tokens),
-                                  .grid = {in[0] - 1, 1, 1},
+                                  .grid = {json_integer_value(json_array_get(grid, 0)),
+                                           json_integer_value(json_array_get(grid, 1)),
+                                           json_integer_value(json_object_get(facts, "prefix_tokens"))},
                                   .features = &features,
                                   .tokens = &output->view};
     more_projector *projector;
@@ -228,7 +259,8 @@ static void projector_output(void **state)
     each_case("projector", run_projector);
 }
 
-/* ---- LLaMA ------------------------------------------------------------------------------------------------------ */
+/* ---- Language ------------------------------------------------------------------------------------------------------
+ */
 
 /* One prefill with the logits of every row and every hidden state. */
 static void compare_prefill(const parity_language *language)
@@ -272,7 +304,7 @@ static void compare_prefill(const parity_language *language)
     free(ids);
 }
 
-static void llama_logits(void **state)
+static void language_logits(void **state)
 {
     (void)state;
     parity_each_language(compare_prefill);
@@ -302,7 +334,7 @@ static void compare_greedy(const parity_language *language)
     free(wanted);
 }
 
-static void llama_greedy(void **state)
+static void language_greedy(void **state)
 {
     (void)state;
     parity_each_language(compare_greedy);
@@ -339,18 +371,18 @@ static void compare_mixed(const parity_language *language)
     free(wanted);
 }
 
-static void llama_mixed(void **state)
+static void language_mixed(void **state)
 {
     (void)state;
     parity_each_language(compare_mixed);
 }
 
-/* embed() gives the rows that advance() starts from. */
+/* embed() gives the rows as stored, without the scaling that some models add. */
 static void compare_embed(const parity_language *language)
 {
     int64_t count;
     int32_t *ids = parity_ids(language->reference, "input_ids", &count);
-    float *wanted = parity_floats(language->reference, "hidden_0", NULL);
+    float *wanted = parity_floats(language->reference, "embedded", NULL);
     parity_tensor *rows = parity_tensor_create(2, count, language->info.width, 1);
     more_error error = {""};
 
@@ -362,7 +394,7 @@ static void compare_embed(const parity_language *language)
     free(wanted);
 }
 
-static void llama_embed(void **state)
+static void language_embed(void **state)
 {
     (void)state;
     parity_each_language(compare_embed);
@@ -371,8 +403,8 @@ static void llama_embed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clip_features), cmocka_unit_test(projector_output), cmocka_unit_test(llama_embed),
-        cmocka_unit_test(llama_logits),  cmocka_unit_test(llama_mixed),      cmocka_unit_test(llama_greedy),
+        cmocka_unit_test(vision_features), cmocka_unit_test(projector_output), cmocka_unit_test(language_embed),
+        cmocka_unit_test(language_logits), cmocka_unit_test(language_mixed),   cmocka_unit_test(language_greedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -307,10 +307,10 @@ static void sixteen_bit_caches(void **state)
         int64_t count, full;
         const more_host *host = parity_host(2);
 
-        parity_language_open(host, name, "f32", &language);
+        parity_language_open(host, "llm/llama", name, "f32", &language);
         full = language.interface->kv_bytes(language.model, 4096);
         parity_language_close(&language);
-        parity_language_open(host, name, formats[i].name, &language);
+        parity_language_open(host, "llm/llama", name, formats[i].name, &language);
         /* Half, but for the lists of pages. */
         assert_in_range(language.interface->kv_bytes(language.model, 4096), full / 2, full / 2 + full / 50);
         int32_t *ids = parity_ids(language.reference, "input_ids", &count);
