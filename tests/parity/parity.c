@@ -107,12 +107,14 @@ parity_cases parity_cases_of(const char *kind)
     struct dirent **entries;
     int count = scandir(parity_path("models"), &entries, is_visible, alphasort);
 
+    size_t most = count < 0 ? 0 : (size_t)count;
+
     if (count < 0)
         fail_msg("%s cannot be listed", parity_path("models"));
-    cases.names = calloc((size_t)count, sizeof *cases.names);
-    cases.facts = calloc((size_t)count, sizeof *cases.facts);
+    cases.names = calloc(most, sizeof *cases.names);
+    cases.facts = calloc(most, sizeof *cases.facts);
     assert_true(cases.names && cases.facts);
-    for (int i = 0; i < count; i++) {
+    for (size_t i = 0; i < most; i++) {
         char relative[512];
         snprintf(relative, sizeof relative, "models/%s/case.json", entries[i]->d_name);
         json_t *facts = parity_json(relative);
