@@ -41,13 +41,14 @@ class Writer:
         """Everything before the question, the picture being in its place."""
         return self.head + [IMAGE_INDEX] + self.encode("\n")
 
-    def text_prefix(self, facts):
-        """The same with the scene told in words."""
-        return self.head + self.encode(facts + "\n")
-
     def plain(self, caption):
         """Stage 1's row: picture and caption, no conversation."""
         return [self.bos, IMAGE_INDEX], [Branch(self.encode(caption + "\n"), 0)]
+
+    def notes(self, pairs):
+        """A branch for each (key, what is true of it), the latter to be learned."""
+        keys = [self.encode(key) for key, _ in pairs]
+        return [Branch(key + self.encode(rest), len(key)) for key, (_, rest) in zip(keys, pairs)]
 
     def branches(self, rows, rng, follow):
         """A branch for each (family, question, answer); a later one follows its neighbour with chance `follow`."""
@@ -64,12 +65,13 @@ class Writer:
 
 @dataclass
 class Batch:
-    """Tensors of a batch of packs, all (rows, length) but for the mask."""
+    """Tensors of a batch of packs, all (rows, length) but for the mask; `answer` numbers the batch's branches."""
 
     ids: torch.Tensor
     image: torch.Tensor
     positions: torch.Tensor
     labels: torch.Tensor
+    answer: torch.Tensor
     mask: torch.Tensor
 
 
@@ -81,10 +83,12 @@ def collate(packs):
     ids, positions, labels, segment, parent = (
         torch.tensor([row[k] + [filler] * (length - len(row[k])) for row in columns])
         for k, filler in enumerate(fillers))
+    answer = segment + torch.arange(len(packs))[:, None] * (1 + segment.max())
     key = segment[:, None, :]
     seen = (key == 0) | (key == segment[:, :, None]) | (key == parent[:, :, None])
-    mask = (seen & torch.ones(length, length, dtype=torch.bool).tril())[:, None]
-    return Batch(ids.clamp(min=0), ids == IMAGE_INDEX, positions, labels, mask)
+    seen &= torch.ones(length, length, dtype=torch.bool).tril()
+    mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.bfloat16).min)[:, None]
+    return Batch(ids.clamp(min=0), ids == IMAGE_INDEX, positions, labels, answer, mask)
 
 
 def flatten(prefix, branches):

@@ -239,8 +239,11 @@ PHRASES = {
     "ink": ("What colour is the word?", "What color is the word?", "In which colour is the word written?"),
     "describe": ("Describe this image.", "Describe the picture.", "What do you see?", "What is in the picture?"),
 }
+# How often each family is asked: in the evaluation, and in training, where what is hard to learn is asked more.
 WEIGHTS = {"colour": 4, "shape": 4, "count": 3, "number": 2, "position": 4, "size": 2, "at": 3, "relation": 6,
            "exist": 3, "compare": 2, "word": 9, "ink": 4, "describe": 3}
+TRAINING_WEIGHTS = {"colour": 4, "shape": 2, "count": 3, "number": 5, "position": 5, "size": 2, "at": 4, "relation": 6,
+                    "exist": 5, "compare": 3, "word": 3, "ink": 1, "describe": 3}
 DIRECTIONS = {"to the left of": lambda a, b: a.column < b.column, "to the right of": lambda a, b: a.column > b.column,
               "above": lambda a, b: a.row < b.row, "below": lambda a, b: a.row > b.row}
 
@@ -315,15 +318,29 @@ def ask_existence(phrase, things, rng):
     return phrase.format(article(f"{colour} {shape}")), "Yes" if present else "No"
 
 
-def questions(scene, rng, count):
+def questions(scene, rng, count, weights=None):
     """`count` different (family, question, answer) rows about the scene, or fewer where it has few."""
-    families, weights = list(WEIGHTS), list(WEIGHTS.values())
-    rows = {}
-    for family in rng.choices(families, weights, k=4 * count):
+    weights, rows = weights or WEIGHTS, {}
+    for family in rng.choices(list(weights), list(weights.values()), k=4 * count):
         pair = ask(scene, family, rng)
         if pair and len(rows) < count:
             rows.setdefault(pair[0], (family, *pair))
     return list(rows.values())
+
+
+def notes(scene, rng, per_thing=2):
+    """(key, what is true of it) pairs in bare words: an attribute that means one thing, and its others in any order."""
+    made = []
+    for thing in scene.things:
+        attributes = (thing.colour, thing.shape, CELLS[thing.cell], thing.size)
+        unique = sum(other.shape == thing.shape for other in scene.things) == 1
+        keys = attributes[:3] if unique else attributes[:3:2]
+        for key in rng.sample(keys, min(len(keys), per_thing)):
+            others = [a for a in attributes if a != key]
+            rng.shuffle(others)
+            made.append((" " + key, " " + " ".join(others)))
+    return made + [(" " + plural(shape), str(sum(t.shape == shape for t in scene.things)))
+                   for shape in rng.sample(SHAPES, 2)]
 
 
 def held_out(count, per_scene=2):

@@ -1,4 +1,4 @@
-"""Trains the tiny model: tokenizer, vision tower, text, stage 1 (projector), stage 2 (projector + language model).
+"""Trains the tiny model: tokenizer, vision tower, symbols, stage 1 (projector), stage 2 (projector + language model).
 
 Every stage is seeded, saves itself once a minute and goes on from there when started again.
 """
@@ -22,10 +22,11 @@ from prompt import IGNORE_INDEX, SYSTEM, build_tokenizer, write_json
 
 GRID = PIXELS // PATCH
 # steps, scenes a step, peak learning rate, first scene seed
-STAGES = {"vision": (2000, 64, 1.5e-3, 10_000_000), "text": (800, 16, 2e-3, 20_000_000),
+STAGES = {"vision": (1200, 64, 1.5e-3, 10_000_000), "symbols": (1500, 16, 3e-3, 20_000_000),
           "align": (300, 32, 3e-3, 25_000_000), "stage1": (100, 32, 1e-3, 30_000_000),
-          "stage2": (2600, 16, 3e-3, 40_000_000)}
+          "stage2": (700, 16, 1.5e-3, 40_000_000)}
 QUESTIONS_PER_SCENE, FOLLOW_UPS, WARM_UP = 8, 0.3, 0.03
+NOISE, NO_WORD, MOST_WORDS = 0.3, -1, 6
 BRIEF, LONG = "\nAnswer the question using a single word or phrase.", ("describe", "at", "relation")
 
 
@@ -184,47 +185,95 @@ def train_tokenizer():
     lines = [f"system\n\n{SYSTEM}", "user\n\n", "assistant\n\n"] * 300
     for seed in range(4000):
         scene = scenes.make_scene(seed)
-        rows = training_questions(scene, random.Random(seed))
-        lines += [scenes.facts(scene) + "\n"] + [f"\n{q}" for _, q, _ in rows] + [a for *_, a in rows]
+        rng = random.Random(seed)
+        lines += [scenes.facts(scene) + "\n"] + ["".join(pair) for pair in scenes.notes(scene, rng)]
+        lines += [line for _, question, answer in training_questions(scene, rng) for line in (f"\n{question}", answer)]
     return build_tokenizer(lines)
 
 
-def answer_loss(language, batch, rows=None):
-    """Mean loss over the labels, the picture's rows standing at its places; and the share of labels guessed right."""
+def answer_loss(language, batch, rows):
+    """Mean loss, an answer of n tokens weighing sqrt(n); and the share of answers guessed right to the last token.
+
+    The picture's rows stand at its places. A plain mean over tokens would leave the short answers, most of them
+    look-ups, next to no weight beside the long descriptions.
+    """
     inputs = language.get_input_embeddings()(batch.ids)
-    if rows is not None:
-        inputs = inputs.masked_scatter(batch.image[..., None], rows.to(inputs.dtype))
+    inputs = inputs.masked_scatter(batch.image[..., None], rows.to(inputs.dtype))
     hidden = language.model(inputs_embeds=inputs, attention_mask=batch.mask, position_ids=batch.positions,
                             use_cache=False).last_hidden_state
     at = batch.labels[:, 1:] != IGNORE_INDEX
     logits, labels = language.lm_head(hidden[:, :-1][at]).float(), batch.labels[:, 1:][at]
-    return F.cross_entropy(logits, labels), "right %.4f" % (logits.argmax(-1) == labels).float().mean()
+    _, answer, sizes = batch.answer[:, 1:][at].unique(return_inverse=True, return_counts=True)
+    losses = F.cross_entropy(logits, labels, reduction="none") / sizes[answer].sqrt()
+    wrong = torch.zeros(len(sizes)).index_add_(0, answer, (logits.argmax(-1) != labels).float())
+    return losses.sum() / sizes.sqrt().sum(), "right %.4f" % (wrong == 0).float().mean()
 
 
 def training_questions(scene, rng):
     """Questions about the scene; some of the short ones end in LLaVA's request for a short answer."""
     return [(family, question + BRIEF * (family not in LONG and rng.random() < 0.1), answer)
-            for family, question, answer in scenes.questions(scene, rng, QUESTIONS_PER_SCENE)]
+            for family, question, answer in scenes.questions(scene, rng, QUESTIONS_PER_SCENE, scenes.TRAINING_WEIGHTS)]
 
 
-def train_text(work, writer):
-    """The language model, on the same conversations with the scene told in words."""
+def question_pack(seed, scene, writer, with_notes=False):
+    """A conversation's start and the branches about the scene."""
+    rng = random.Random(seed)
+    branches = writer.branches(training_questions(scene, rng), rng, FOLLOW_UPS)
+    return writer.picture_prefix(), branches + (writer.notes(scenes.notes(scene, rng)) if with_notes else [])
+
+
+def patch_words(labels):
+    """The words for a patch with these labels."""
+    kind, colour, size, cell, centre, word = labels
+    if kind == 0:
+        return ["picture"]
+    words = [list(scenes.COLOURS)[colour - 1]]
+    if word != IGNORE_INDEX:
+        return words + ["word", scenes.WORDS[word]]
+    words += [scenes.SHAPES[kind - 1], list(scenes.SIZES)[size], *scenes.CELLS[cell].split()]
+    return words + ["object"] * int(centre)
+
+
+def patch_ids(made, tokenizer):
+    """Ids of the words for every patch of the scenes, (patches, MOST_WORDS), the rest being NO_WORD."""
+    ids = [[tokenizer.token_to_id("\u0120" + word) for word in patch_words(labels)]
+           for scene in made for labels in patch_labels(scene)]
+    return torch.tensor([row + [NO_WORD] * (MOST_WORDS - len(row)) for row in ids])
+
+
+def symbol_rows(language, ids):
+    """Each patch's row, (patches, hidden): the sum of the embeddings of its words."""
+    embeddings = language.get_input_embeddings().weight
+    return (F.embedding(ids.clamp(min=0), embeddings) * (ids != NO_WORD)[..., None]).sum(-2)
+
+
+def train_symbols(work, writer):
+    """The language model, on pictures of symbols: rows that say in words, under noise, what each patch shows.
+
+    To look up one attribute by another is the hard part of the questions, and is learned best where perception is no
+    matter. The notes make a look-up one step long; without them it takes many times the steps to be found at all.
+    """
     torch.manual_seed(2)
     language = new_language(writer.tokenizer.get_vocab_size())
-    stage = Stage("text", work, [language])
+    language.set_attn_implementation("eager")  # faster than sdpa under a mask
+    stage = Stage("symbols", work, [language], block_matrices(language))
 
     def make_batch(seeds):
-        return collate([text_pack(seed, writer) for seed in seeds])
+        made = [scenes.make_scene(seed) for seed in seeds]
+        return patch_ids(made, writer.tokenizer), collate([question_pack(seed, scene, writer, with_notes=True)
+                                                           for seed, scene in zip(seeds, made)])
 
-    stage.run(make_batch, lambda batch: answer_loss(language, batch))
+    def loss_of(batch):
+        rows = symbol_rows(language, batch[0])
+        return answer_loss(language, batch[1], rows + NOISE * rows.detach().std() * torch.randn_like(rows))
+
+    stage.run(make_batch, loss_of)
     return language, stage.cpu
 
 
-def text_pack(seed, writer):
-    """Facts in random order, then questions about them."""
-    scene, rng = scenes.make_scene(seed), random.Random(seed)
-    rows = training_questions(scene, rng)
-    return writer.text_prefix(scenes.facts(scene, rng)), writer.branches(rows, rng, FOLLOW_UPS)
+def block_matrices(language):
+    """The weights that Muon trains."""
+    return [p for p in language.model.layers.parameters() if p.ndim == 2]
 
 
 def picture_batches(tower, pack_of):
@@ -238,18 +287,6 @@ def picture_batches(tower, pack_of):
     return make_batch
 
 
-def patch_words(labels):
-    """The words for a patch with these labels."""
-    kind, colour, size, cell, centre, word = labels
-    if kind == 0:
-        return []
-    words = [list(scenes.COLOURS)[colour - 1]]
-    if word != IGNORE_INDEX:
-        return words + ["word", scenes.WORDS[word]]
-    words += [scenes.SHAPES[kind - 1], list(scenes.SIZES)[size], *scenes.CELLS[cell].split()]
-    return words + ["object"] * int(centre)
-
-
 def train_alignment(work, tower, language, tokenizer):
     """A start for the projector: each patch's row is to be the sum of the embeddings of the patch's words.
 
@@ -258,17 +295,13 @@ def train_alignment(work, tower, language, tokenizer):
     torch.manual_seed(3)
     projector = new_projector()
     stage = Stage("align", work, [projector])
-    embeddings = language.get_input_embeddings().weight.detach()
 
     def make_batch(seeds):
         made = [scenes.make_scene(seed) for seed in seeds]
         pixels = normalise(np.stack([picture_of(seed, scene) for seed, scene in zip(seeds, made)]))
-        patches = [labels for scene in made for labels in patch_labels(scene)]
-        said = torch.zeros(len(patches), tokenizer.get_vocab_size())
-        for row, labels in enumerate(patches):
-            said[row, [tokenizer.token_to_id("\u0120" + word) for word in patch_words(labels)]] = 1
         with torch.no_grad():
-            return patch_features(tower, pixels).flatten(0, 1), said @ embeddings
+            return (patch_features(tower, pixels).flatten(0, 1),
+                    symbol_rows(language, patch_ids(made, tokenizer)))
 
     def loss_of(batch):
         features, targets = batch
@@ -291,14 +324,9 @@ def train_stage1(work, tower, projector, language, writer):
 
 def train_stage2(work, tower, projector, language, writer):
     """Projector and language model, on questions about pictures."""
-    matrices = [p for p in language.model.layers.parameters() if p.ndim == 2]
-    stage = Stage("stage2", work, [projector, language], matrices)
-
-    def pack_of(seed, scene):
-        rng = random.Random(seed)
-        return writer.picture_prefix(), writer.branches(training_questions(scene, rng), rng, FOLLOW_UPS)
-
-    stage.run(picture_batches(tower, pack_of), lambda batch: answer_loss(language, batch[1], projector(batch[0])))
+    stage = Stage("stage2", work, [projector, language], block_matrices(language))
+    stage.run(picture_batches(tower, lambda seed, scene: question_pack(seed, scene, writer)),
+              lambda batch: answer_loss(language, batch[1], projector(batch[0])))
     return stage.cpu
 
 
@@ -309,6 +337,8 @@ def main():
     options.add_argument("--out", type=Path, default=here.parent, help="where clip/ and llava/ go")
     options.add_argument("--work", type=Path, default=here / "work", help="checkpoints")
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--only", choices=("vision", "symbols"),
+                         help="stop after this stage; the two do not need each other and may run side by side")
     options = options.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
@@ -316,8 +346,10 @@ def main():
     tokenizer = train_tokenizer()
     writer = Writer(tokenizer)
     cpu["tokenizer"] = time.process_time() - began
+    if options.only:
+        return train_vision(options.work) if options.only == "vision" else train_symbols(options.work, writer)
     tower, cpu["vision"] = train_vision(options.work)
-    language, cpu["text"] = train_text(options.work, writer)
+    language, cpu["symbols"] = train_symbols(options.work, writer)
     projector, cpu["align"] = train_alignment(options.work, tower, language, tokenizer)
     cpu["stage1"] = train_stage1(options.work, tower, projector, language, writer)
     cpu["stage2"] = train_stage2(options.work, tower, projector, language, writer)
