@@ -18,5 +18,6 @@ pkgconfig_DATA += sdk/llavamore-sdk.pc
 
 include sdk/nn/local.mk
 # What backbones share above the kernels: loading by table, required config keys, sessions over caches.
-sdk_nn_libnn_la_SOURCES += sdk/nn/loader.c sdk/nn/loader.h sdk/nn/require.c sdk/nn/require.h \
-	sdk/nn/sessions.c sdk/nn/sessions.h
+sdk_nn_libnn_la_SOURCES += sdk/nn/loader.c sdk/nn/loader.h sdk/nn/projector.c sdk/nn/projector.h sdk/nn/require.c sdk/nn/require.h \
+	sdk/nn/sessions.c sdk/nn/sessions.h sdk/nn/decoder.c sdk/nn/decoder.h sdk/nn/decoder_config.c \
+	sdk/nn/encoder.c sdk/nn/encoder_config.c sdk/nn/encoder_names.c sdk/nn/encoder.h

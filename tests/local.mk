@@ -5,6 +5,7 @@ EXTRA_DIST += tests/count tests/installed/headers tests/installed/run
 include tests/accuracy/local.mk
 include tests/cli/local.mk
 include tests/parity/local.mk
+include tests/presets/local.mk
 include tests/tree/local.mk
 include tests/unit/base/local.mk
 include tests/unit/image/local.mk

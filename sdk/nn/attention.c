@@ -263,9 +263,11 @@ static void attend_cache(const causal_job *job, query_block *block, int64_t head
 {
     const nn_cache *cache = job->cache;
     int64_t values_at = nn_page_keys(cache->config.head_dimension) * nn_storage_bytes(cache->storage);
-    int64_t start = block->first[0], end = block->last[block->count - 1];
-    for (int64_t k = start / NN_ATTENTION_BLOCK * NN_ATTENTION_BLOCK; k < end; k += NN_ATTENTION_BLOCK) {
-        key_block keys = {.storage = cache->storage, .position = k, .count = nn_min(NN_ATTENTION_BLOCK, end - k)};
+    int64_t start = block->first[0], end = block->last[block->count - 1], next;
+    /* The first block is cut off at the page where reach begins: pages before it may be gone, and would weigh 0. */
+    for (int64_t k = start / NN_PAGE * NN_PAGE; k < end; k = next) {
+        next = (k / NN_ATTENTION_BLOCK + 1) * NN_ATTENTION_BLOCK;
+        key_block keys = {.storage = cache->storage, .position = k, .count = nn_min(next, end) - k};
         for (int64_t unit = 0; unit * NN_PAGE < keys.count; unit++) {
             const char *page = nn_page_at(cache, k / NN_PAGE + unit, job->args->layer, head);
             keys.keys[unit] = page;
@@ -286,11 +288,12 @@ static void attend_rows(void *argument, int64_t unit, float *scratch)
     query_block_init(&block, job->context->kernels, d, scratch, NN_SCRATCH);
     block.scale = args->scale;
     block.softcap = args->softcap;
+    int64_t window = nn_cache_group(&job->cache->config, args->layer) == NN_WINDOWED ? job->cache->config.window : 0;
     for (int64_t i = first; i < last; i++) {
         int64_t row = i / job->group, query_head = head * job->group + i % job->group;
         int64_t reach = job->cache->length + row + 1;
         query_block_add(&block, args->query + row * job->stride + query_head * d,
-                        args->window > 0 ? nn_max(reach - args->window, 0) : 0, reach);
+                        window > 0 ? nn_max(reach - window, 0) : 0, reach);
     }
     attend_cache(job, &block, head);
     for (int64_t i = first; i < last; i++) {

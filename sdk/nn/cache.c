@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The key-value cache: a table of reference-counted pages. A fork copies the table; whoever wants to write a page that
- * others hold as well copies it first, in nn_cache_reserve, the one place where a forward pass can run out of memory.
+ * The key-value cache: two tables of reference-counted pages. A fork copies the tables; whoever wants to write a page
+ * that others hold as well copies it first, in nn_cache_reserve, the one place where a forward pass can run out of
+ * memory. Committing lets go of the pages that lie before every window.
  */
 #include "cache.h"
 
@@ -14,45 +15,93 @@ struct nn_page {
     atomic_int references;
 };
 
-/* False when the numbers are out of range or the page would not fit in memory. */
-static bool page_bytes(const nn_cache_config *config, int64_t *bytes)
+/* ---- Sizes ------------------------------------------------------------------------------------------------------ */
+
+/* Bytes of a page of `layers` layers; 0 for none. False when it would not fit in memory. */
+static bool page_bytes(const nn_cache_config *config, nn_storage storage, int64_t layers, int64_t *bytes)
 {
-    nn_storage storage;
-    if (!nn_storage_of(config->dtype, &storage) || config->layers < 1 || config->key_value_heads < 1 ||
-        config->head_dimension < 1 || config->head_dimension > NN_HEAD_DIMENSION)
-        return false;
     int64_t d = config->head_dimension;
+    *bytes = 0;
+    if (layers == 0)
+        return true;
     *bytes = (nn_page_keys(d) + nn_page_values(d)) * nn_storage_bytes(storage);
-    return !__builtin_mul_overflow(*bytes, config->layers, bytes) &&
+    return !__builtin_mul_overflow(*bytes, layers, bytes) &&
            !__builtin_mul_overflow(*bytes, config->key_value_heads, bytes) &&
            !__builtin_add_overflow(*bytes, MORE_ALIGNMENT, bytes);
 }
 
+/* Page bytes of both groups. False when the numbers are out of range or a page would not fit in memory. */
+static bool group_bytes(const nn_cache_config *config, int64_t bytes[NN_CACHE_GROUPS])
+{
+    nn_storage storage;
+    int64_t layers[NN_CACHE_GROUPS] = {0};
+    if (!nn_storage_of(config->dtype, &storage) || config->layers < 1 || config->layers > INT32_MAX ||
+        config->key_value_heads < 1 || config->head_dimension < 1 || config->head_dimension > NN_HEAD_DIMENSION ||
+        config->window < 0 || config->window > INT64_MAX / 4)
+        return false;
+    for (int64_t i = 0; i < config->layers; i++)
+        layers[nn_cache_group(config, i)]++;
+    return page_bytes(config, storage, layers[NN_WHOLE], &bytes[NN_WHOLE]) &&
+           page_bytes(config, storage, layers[NN_WINDOWED], &bytes[NN_WINDOWED]);
+}
+
+/* First position that windowed layers keep when a cache has `length` rows: what its next row sees, and what the next
+ * would see if NN_PAGE rows were taken back. */
+static int64_t kept_from(const nn_cache_config *config, int64_t length)
+{
+    return nn_max(length + 1 - config->window - NN_PAGE, 0) / NN_PAGE * NN_PAGE;
+}
+
+int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int64_t rows, int64_t chunk)
+{
+    int64_t bytes[NN_CACHE_GROUPS], whole, windowed, pages = rows > 0 ? nn_ceil_divide(rows, NN_PAGE) : 0;
+    int64_t more = nn_min(nn_max(chunk, 0), pages < INT64_MAX / (2 * NN_PAGE) ? pages * NN_PAGE : 0);
+    if (!group_bytes(config, bytes))
+        return INT64_MAX;
+    /* Pages from kept_from(length) to length + more, however these lie to the borders of pages. */
+    int64_t most = nn_ceil_divide(config->window + more + NN_PAGE - 2, NN_PAGE) + 1;
+    if (__builtin_mul_overflow(bytes[NN_WHOLE], pages, &whole) ||
+        __builtin_mul_overflow(bytes[NN_WINDOWED], nn_min(pages, most), &windowed) ||
+        __builtin_add_overflow(whole, windowed, &whole))
+        return INT64_MAX;
+    return whole;
+}
+
 int64_t nn_cache_bytes(const nn_cache_config *config, int64_t rows)
 {
-    int64_t bytes, pages = rows > 0 ? nn_ceil_divide(rows, NN_PAGE) : 0;
-    if (!page_bytes(config, &bytes) || __builtin_mul_overflow(bytes, pages, &bytes))
-        return INT64_MAX;
-    return bytes;
+    return nn_cache_bytes_at_work(config, rows, 0);
+}
+
+/* ---- Making and sharing ----------------------------------------------------------------------------------------- */
+
+/* A cache without pages; NULL when out of memory. */
+static nn_cache *new_cache(int64_t layers)
+{
+    return calloc(1, sizeof(nn_cache) + (size_t)layers * sizeof(int32_t));
 }
 
 more_status nn_cache_create(nn_context *context, const nn_cache_config *config, nn_cache **result, more_error *error)
 {
-    int64_t bytes;
+    int64_t bytes[NN_CACHE_GROUPS];
+    int32_t layers[NN_CACHE_GROUPS] = {0};
     *result = NULL;
-    if (!page_bytes(config, &bytes))
+    if (!group_bytes(config, bytes))
         return more_fail(
             error, MORE_ERROR_ARGUMENT,
-            "a key-value cache of %lld layers, %lld heads of %lld channels and dtype %d.%d cannot be made; "
-            "heads have 1 to %d channels of f32, f16 or bf16",
+            "a key-value cache of %lld layers, %lld heads of %lld channels, window %lld and dtype %d.%d cannot be "
+            "made; heads have 1 to %d channels of f32, f16 or bf16",
             (long long)config->layers, (long long)config->key_value_heads, (long long)config->head_dimension,
-            config->dtype.code, config->dtype.bits, NN_HEAD_DIMENSION);
-    nn_cache *cache = calloc(1, sizeof *cache);
+            (long long)config->window, config->dtype.code, config->dtype.bits, NN_HEAD_DIMENSION);
+    nn_cache *cache = new_cache(config->layers);
     if (!cache)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for a key-value cache");
     cache->context = context;
     cache->config = *config;
     nn_storage_of(config->dtype, &cache->storage);
+    for (int64_t i = 0; i < config->layers; i++)
+        cache->slots[i] = layers[nn_cache_group(config, i)]++;
+    for (int g = 0; g < NN_CACHE_GROUPS; g++)
+        cache->tables[g].page_bytes = bytes[g];
     *result = cache;
     return MORE_OK;
 }
@@ -64,63 +113,119 @@ static void drop_page(nn_context *context, nn_page *page)
         nn_release(context, page);
 }
 
-static void drop_pages(nn_cache *cache, int64_t keep)
+/* Drops pages from the end until `keep` are left. */
+static void drop_last_pages(nn_context *context, nn_page_table *table, int64_t keep)
 {
-    while (cache->count > keep)
-        drop_page(cache->context, cache->pages[--cache->count]);
+    while (table->count > keep)
+        drop_page(context, table->pages[--table->count]);
+}
+
+/* Drops the pages before page `first`. */
+static void drop_first_pages(nn_context *context, nn_page_table *table, int64_t first)
+{
+    int64_t gone = nn_min(first - table->first, table->count);
+    if (gone <= 0)
+        return;
+    for (int64_t i = 0; i < gone; i++)
+        drop_page(context, table->pages[i]);
+    table->first += gone;
+    table->count -= gone;
+    memmove(table->pages, table->pages + gone, (size_t)table->count * sizeof *table->pages);
 }
 
 void nn_cache_destroy(nn_cache *cache)
 {
     if (!cache)
         return;
-    drop_pages(cache, 0);
-    free(cache->pages);
+    for (int g = 0; g < NN_CACHE_GROUPS; g++) {
+        drop_last_pages(cache->context, &cache->tables[g], 0);
+        free(cache->tables[g].pages);
+    }
     free(cache);
+}
+
+/* Pages of the table that hold committed rows; those that are only reserved lie behind them. */
+static int64_t committed_pages(const nn_page_table *table, int64_t length)
+{
+    return table->page_bytes ? nn_ceil_divide(length, NN_PAGE) - table->first : 0;
+}
+
+/* False when out of memory; `to` is then empty. */
+static bool share_pages(const nn_page_table *from, int64_t length, nn_page_table *to)
+{
+    int64_t count = committed_pages(from, length);
+    *to = (nn_page_table){.page_bytes = from->page_bytes};
+    if (count == 0)
+        return true;
+    to->pages = calloc((size_t)count, sizeof *to->pages);
+    if (!to->pages)
+        return false;
+    to->first = from->first;
+    to->count = to->capacity = count;
+    for (int64_t i = 0; i < count; i++) {
+        to->pages[i] = from->pages[i];
+        atomic_fetch_add_explicit(&to->pages[i]->references, 1, memory_order_relaxed);
+    }
+    return true;
 }
 
 more_status nn_cache_fork(const nn_cache *cache, nn_cache **result, more_error *error)
 {
-    int64_t count = nn_ceil_divide(cache->length, NN_PAGE); /* pages that are only reserved stay behind */
+    nn_cache *fork = new_cache(cache->config.layers);
+    bool done = fork != NULL;
     *result = NULL;
-    nn_cache *fork = calloc(1, sizeof *fork);
-    nn_page **pages = calloc((size_t)nn_max(count, 1), sizeof *pages);
-    if (!fork || !pages) {
-        free(fork);
-        free(pages);
-        return more_fail(error, MORE_ERROR_MEMORY, "no memory to fork a cache of %lld pages", (long long)count);
+    if (done) {
+        fork->context = cache->context;
+        fork->config = cache->config;
+        fork->storage = cache->storage;
+        fork->length = cache->length;
+        memcpy(fork->slots, cache->slots, (size_t)cache->config.layers * sizeof *fork->slots);
     }
-    *fork = *cache;
-    fork->pages = pages;
-    fork->count = count;
-    fork->capacity = nn_max(count, 1);
-    for (int64_t i = 0; i < count; i++) {
-        pages[i] = cache->pages[i];
-        atomic_fetch_add_explicit(&pages[i]->references, 1, memory_order_relaxed);
+    for (int g = 0; g < NN_CACHE_GROUPS && done; g++)
+        done = share_pages(&cache->tables[g], cache->length, &fork->tables[g]);
+    if (!done) {
+        nn_cache_destroy(fork);
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory to fork a cache of %lld rows", (long long)cache->length);
     }
     *result = fork;
     return MORE_OK;
 }
+
+/* ---- Length ----------------------------------------------------------------------------------------------------- */
 
 int64_t nn_cache_length(const nn_cache *cache)
 {
     return cache->length;
 }
 
-void nn_cache_truncate(nn_cache *cache, int64_t length)
+int64_t nn_cache_floor(const nn_cache *cache)
 {
-    if (length < 0 || length >= cache->length)
-        return;
-    cache->length = length;
-    drop_pages(cache, nn_ceil_divide(length, NN_PAGE));
+    int64_t first = cache->tables[NN_WINDOWED].first * NN_PAGE;
+    return first > 0 ? first + cache->config.window - 1 : 0;
 }
 
-static nn_page *new_page(nn_cache *cache, const nn_page *copy_of)
+void nn_cache_truncate(nn_cache *cache, int64_t length)
 {
-    int64_t bytes;
-    if (!page_bytes(&cache->config, &bytes))
-        return NULL;
-    nn_page *page = nn_allocate(cache->context, bytes, 1);
+    if (length < nn_cache_floor(cache) || length >= cache->length)
+        return;
+    cache->length = length;
+    for (int g = 0; g < NN_CACHE_GROUPS; g++)
+        drop_last_pages(cache->context, &cache->tables[g], committed_pages(&cache->tables[g], length));
+}
+
+void nn_cache_commit(nn_cache *cache, int64_t rows)
+{
+    cache->length += nn_max(rows, 0);
+    if (cache->tables[NN_WINDOWED].page_bytes)
+        drop_first_pages(cache->context, &cache->tables[NN_WINDOWED],
+                         kept_from(&cache->config, cache->length) / NN_PAGE);
+}
+
+/* ---- Reserving -------------------------------------------------------------------------------------------------- */
+
+static nn_page *new_page(nn_context *context, int64_t bytes, const nn_page *copy_of)
+{
+    nn_page *page = nn_allocate(context, bytes, 1);
     if (!page)
         return NULL;
     char *values = (char *)page + MORE_ALIGNMENT;
@@ -133,67 +238,84 @@ static nn_page *new_page(nn_cache *cache, const nn_page *copy_of)
     return page;
 }
 
-static bool grow_table(nn_cache *cache, int64_t count)
+static bool grow_table(nn_page_table *table, int64_t count)
 {
-    if (count <= cache->capacity)
+    if (count <= table->capacity)
         return true;
-    int64_t capacity = nn_max(count, 2 * cache->capacity);
-    if (capacity > PTRDIFF_MAX / (int64_t)sizeof *cache->pages)
+    int64_t capacity = nn_max(count, 2 * table->capacity);
+    if (capacity > PTRDIFF_MAX / (int64_t)sizeof *table->pages)
         return false;
-    nn_page **pages = realloc(cache->pages, (size_t)capacity * sizeof *pages);
+    nn_page **pages = realloc(table->pages, (size_t)capacity * sizeof *pages);
     if (!pages)
         return false;
-    cache->pages = pages;
-    cache->capacity = capacity;
+    table->pages = pages;
+    table->capacity = capacity;
     return true;
 }
 
-/* The page that the next row goes into when it is begun and others hold it too, else NULL. */
-static nn_page *shared_last_page(const nn_cache *cache)
+/* The place of the page that the next row goes into when it is begun and others hold it too, else NULL. */
+static nn_page **shared_last_page(const nn_page_table *table, int64_t length)
 {
-    if (cache->length % NN_PAGE == 0)
+    if (length % NN_PAGE == 0 || !table->page_bytes)
         return NULL;
-    nn_page *page = cache->pages[cache->length / NN_PAGE];
-    return atomic_load_explicit(&page->references, memory_order_acquire) > 1 ? page : NULL;
+    nn_page **page = &table->pages[length / NN_PAGE - table->first];
+    return atomic_load_explicit(&(*page)->references, memory_order_acquire) > 1 ? page : NULL;
+}
+
+/* Pages up to `total` rows behind those that are there. False when out of memory; those that came stay. */
+static bool add_pages(nn_context *context, nn_page_table *table, int64_t total)
+{
+    int64_t pages = committed_pages(table, total);
+    bool done = grow_table(table, pages);
+    while (done && table->count < pages) {
+        nn_page *page = new_page(context, table->page_bytes, NULL);
+        if (page)
+            table->pages[table->count++] = page;
+        done = page != NULL;
+    }
+    return done;
+}
+
+/* Gives the cache pages of its own to write `total` rows into. Shared pages are replaced last, when nothing can fail
+ * any more. */
+static bool reserve_total(nn_cache *cache, int64_t total)
+{
+    nn_page *copies[NN_CACHE_GROUPS] = {NULL};
+    bool done = true;
+    for (int g = 0; g < NN_CACHE_GROUPS && done; g++) {
+        nn_page_table *table = &cache->tables[g];
+        nn_page **shared = shared_last_page(table, cache->length);
+        if (shared)
+            done = (copies[g] = new_page(cache->context, table->page_bytes, *shared)) != NULL;
+        done = done && add_pages(cache->context, table, total);
+    }
+    for (int g = 0; g < NN_CACHE_GROUPS; g++) {
+        if (!copies[g])
+            continue;
+        nn_page **page = &cache->tables[g].pages[cache->length / NN_PAGE - cache->tables[g].first];
+        drop_page(cache->context, done ? *page : copies[g]);
+        if (done)
+            *page = copies[g];
+    }
+    return done;
 }
 
 more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error)
 {
-    int64_t before = cache->count, total;
-    nn_page *shared = shared_last_page(cache), *copy = NULL;
+    int64_t before[NN_CACHE_GROUPS], total;
     if (rows <= 0)
         return MORE_OK;
+    for (int g = 0; g < NN_CACHE_GROUPS; g++)
+        before[g] = cache->tables[g].count;
     bool done = !__builtin_add_overflow(cache->length, rows, &total) && total < INT64_MAX - NN_PAGE;
-    int64_t pages = done ? nn_ceil_divide(total, NN_PAGE) : 0;
-    done = done && grow_table(cache, pages);
-    if (done && shared)
-        done = (copy = new_page(cache, shared)) != NULL;
-    while (done && cache->count < pages) {
-        nn_page *page = new_page(cache, NULL);
-        if (page)
-            cache->pages[cache->count++] = page;
-        else
-            done = false;
-    }
-    if (!done) {
-        drop_pages(cache, before);
-        if (copy)
-            drop_page(cache->context, copy);
-        return more_fail(error, MORE_ERROR_MEMORY,
-                         "no memory for %lld more rows of the key-value cache, which holds %lld; shorten the "
-                         "conversation or use a 16-bit cache",
-                         (long long)rows, (long long)cache->length);
-    }
-    if (copy) {
-        cache->pages[cache->length / NN_PAGE] = copy;
-        drop_page(cache->context, shared);
-    }
-    return MORE_OK;
-}
-
-void nn_cache_commit(nn_cache *cache, int64_t rows)
-{
-    cache->length += nn_max(rows, 0);
+    if (done && reserve_total(cache, total))
+        return MORE_OK;
+    for (int g = 0; g < NN_CACHE_GROUPS; g++)
+        drop_last_pages(cache->context, &cache->tables[g], before[g]);
+    return more_fail(error, MORE_ERROR_MEMORY,
+                     "no memory for %lld more rows of the key-value cache, which holds %lld; shorten the conversation "
+                     "or use a 16-bit cache",
+                     (long long)rows, (long long)cache->length);
 }
 
 /* ---- Writing ---------------------------------------------------------------------------------------------------- */

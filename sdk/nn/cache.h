@@ -2,10 +2,11 @@
  *
  * The layout of a cache page, which attention reads as it reads a packed matrix.
  *
- * A page holds NN_PAGE positions of all layers. For each layer and key-value head: the keys as NN_PAGE / NN_PANEL
- * panels of [head_dimension][NN_PANEL positions], so that queries times keys is a matrix product over the head
- * dimension; and the values as panels of [NN_PAGE positions][NN_PANEL channels], so that weights times values is one
- * over positions.
+ * The layers fall into two groups, those that see everything and those of a sliding window, each with a table of pages
+ * of its own. A page holds NN_PAGE positions of all layers of its group. For each layer and key-value head: the keys as
+ * NN_PAGE / NN_PANEL panels of [head_dimension][NN_PANEL positions], so that queries times keys is a matrix product
+ * over the head dimension; and the values as panels of [NN_PAGE positions][NN_PANEL channels], so that weights times
+ * values is one over positions.
  */
 #ifndef NN_CACHE_H
 #define NN_CACHE_H
@@ -16,13 +17,23 @@
 
 typedef struct nn_page nn_page; /* a reference count and, MORE_ALIGNMENT bytes in, the values */
 
+enum { NN_WHOLE, NN_WINDOWED, NN_CACHE_GROUPS };
+
+/* The pages of one group: page i holds positions [i * NN_PAGE, (i + 1) * NN_PAGE) and stands at pages[i - first]. */
+typedef struct nn_page_table {
+    nn_page **pages;
+    int64_t first; /* pages before it were let go */
+    int64_t count, capacity;
+    int64_t page_bytes; /* 0 where the group has no layer: there are no pages then */
+} nn_page_table;
+
 struct nn_cache {
     nn_context *context;
     nn_cache_config config;
     nn_storage storage;
-    int64_t length;  /* committed rows */
-    nn_page **pages; /* page i holds positions [i * NN_PAGE, (i + 1) * NN_PAGE) */
-    int64_t count, capacity;
+    int64_t length; /* committed rows */
+    nn_page_table tables[NN_CACHE_GROUPS];
+    int32_t slots[]; /* [layers]: number of the layer in its group */
 };
 
 static inline int64_t nn_padded_dimension(int64_t head_dimension)
@@ -41,12 +52,18 @@ static inline int64_t nn_page_values(int64_t head_dimension)
     return NN_PAGE * nn_padded_dimension(head_dimension);
 }
 
-/* First element of the keys (values behind them) of a layer and head in page `page`. */
+static inline int nn_cache_group(const nn_cache_config *config, int64_t layer)
+{
+    return config->window > 0 && (!config->windowed || config->windowed[layer]) ? NN_WINDOWED : NN_WHOLE;
+}
+
+/* First element of the keys (values behind them) of a layer and head in page `page`, which must be there. */
 static inline char *nn_page_at(const nn_cache *cache, int64_t page, int64_t layer, int64_t head)
 {
+    const nn_page_table *table = &cache->tables[nn_cache_group(&cache->config, layer)];
     int64_t d = cache->config.head_dimension;
-    int64_t head_index = layer * cache->config.key_value_heads + head;
-    return (char *)cache->pages[page] + MORE_ALIGNMENT +
+    int64_t head_index = cache->slots[layer] * cache->config.key_value_heads + head;
+    return (char *)table->pages[page - table->first] + MORE_ALIGNMENT +
            head_index * (nn_page_keys(d) + nn_page_values(d)) * nn_storage_bytes(cache->storage);
 }
 

@@ -139,6 +139,20 @@ void nn_scale(nn_context *context, float factor, int64_t count, float *y)
     run_pieces(context, &job, 1.0, scale_pieces);
 }
 
+static void softcap_pieces(void *argument, int64_t begin, int64_t end, int32_t worker)
+{
+    (void)worker;
+    const element_job *job = argument;
+    int64_t first = begin * PIECE, last = nn_min(end * PIECE, job->width);
+    job->kernels->softcap(job->number, last - first, job->y + first);
+}
+
+void nn_softcap(nn_context *context, float cap, int64_t count, float *y)
+{
+    element_job job = {.y = y, .width = count, .number = cap};
+    run_pieces(context, &job, 4.0, softcap_pieces);
+}
+
 typedef struct patch_job {
     const float *pixels;
     int64_t height, width, patch, grid_width;

@@ -18,6 +18,7 @@ sdk_nn_libnn_la_SOURCES = \
 	sdk/nn/elements.c \
 	sdk/nn/half.h \
 	sdk/nn/internal.h \
+	sdk/nn/interpolate.c \
 	sdk/nn/linear.c \
 	sdk/nn/load.c \
 	sdk/nn/matrix.c \

@@ -139,6 +139,8 @@ void nn_glu(nn_context *context, nn_activation activation, const float *x, int64
 void nn_add(nn_context *context, const float *x, int64_t count, float *y);
 /* y *= factor */
 void nn_scale(nn_context *context, float factor, int64_t count, float *y);
+/* y = cap tanh(y / cap): soft-capped logits, `count` elements, in place. */
+void nn_softcap(nn_context *context, float cap, int64_t count, float *y);
 /* Row-wise softmax, in place. */
 void nn_softmax(nn_context *context, float *x, int64_t rows, int64_t width);
 
@@ -150,6 +152,13 @@ void nn_rotary_frequencies(double theta, int64_t dimensions, float *frequencies)
  * `factor`, short ones kept, those between are blended. In place. */
 void nn_rotary_scale_llama3(float *frequencies, int64_t count, double factor, double low_factor, double high_factor,
                             double original_context);
+/* LongRoPE's rule (transformers' _compute_longrope_parameters): every frequency of nn_rotary_frequencies divided by a
+ * factor of its own, 1 / (factors[i] theta^(2i/D)), i < dimensions/2. A model has two such lists, of which the length
+ * of the sequence picks one. */
+void nn_rotary_frequencies_long(double theta, int64_t dimensions, const float *factors, float *frequencies);
+/* LongRoPE's factor on cos and sin for a model trained at `original` rows and stretched to `context`: sqrt(1 +
+ * ln(context / original) / ln(original)); 1 where nothing is stretched. `original` is above 1. */
+double nn_rotary_attention_factor(double context, double original);
 /* Rotates the first `dimensions` of each head of x [rows, heads, head_dimension] (row stride x_stride elements), half-
  * split pairs (i, i + dimensions/2), by positions[row] * frequencies; cos and sin times `attention_factor`. In place.
  */
@@ -165,7 +174,8 @@ void nn_attention_full(nn_context *context, const float *query, const float *key
                        int64_t batch, int64_t rows, const int64_t *counts, int64_t heads, int64_t head_dimension,
                        float scale, float *y);
 
-/* A key-value cache: one sequence, all layers, in pages of NN_PAGE rows that forks share until one of them writes. */
+/* A key-value cache: one sequence, all layers, in pages of NN_PAGE rows that forks share until one of them writes. The
+ * layers of a sliding window have pages of their own, which are let go once no row to come can see them. */
 #define NN_PAGE 32
 typedef struct nn_cache nn_cache;
 
@@ -173,7 +183,9 @@ typedef struct nn_cache_config {
     int64_t layers;
     int64_t key_value_heads;
     int64_t head_dimension; /* 1 to 512; so in nn_attention_full */
-    DLDataType dtype; /* f32, f16 or bf16 */
+    DLDataType dtype;       /* f32, f16 or bf16 */
+    int64_t window;         /* rows that a query of a windowed layer sees, its own included; 0 = no layer has one */
+    const bool *windowed;   /* [layers], owned by the caller, outlives every cache; NULL = with window > 0, all are */
 } nn_cache_config;
 
 more_status nn_cache_create(nn_context *context, const nn_cache_config *config, nn_cache **cache, more_error *error);
@@ -182,7 +194,10 @@ void nn_cache_destroy(nn_cache *cache); /* NULL is allowed */
  * alone: some microseconds. Rows reserved or written, but not committed, stay behind. */
 more_status nn_cache_fork(const nn_cache *cache, nn_cache **fork, more_error *error);
 int64_t nn_cache_length(const nn_cache *cache);
-/* Drops rows from `length` on. */
+/* The least length that it may be truncated to: 0, or what the windows that were let go allow, which is at least the
+ * last NN_PAGE rows back. */
+int64_t nn_cache_floor(const nn_cache *cache);
+/* Drops rows from `length` on. Nothing happens below the floor or past the end. */
 void nn_cache_truncate(nn_cache *cache, int64_t length);
 /* Makes room for `rows` more and copies a shared last page, before the first layer of a forward pass; on failure the
  * cache is as before. The rows count only after nn_cache_commit. */
@@ -190,14 +205,17 @@ more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error);
 /* Writes `rows` keys and values [rows, key_value_heads, head_dimension] (row stride in elements) of one layer behind
  * the committed rows. */
 void nn_cache_write(nn_cache *cache, int64_t layer, int64_t rows, const float *key, const float *value, int64_t stride);
-/* The rows written count from here on. */
+/* The rows written count from here on; what then lies before every window is let go. */
 void nn_cache_commit(nn_cache *cache, int64_t rows);
-/* Bytes of a cache of `rows` rows: whole pages, of all layers. INT64_MAX for a config that cannot be had. */
+/* Most bytes that a cache holds on its way to `rows` rows, none reserved: whole pages, of all layers. INT64_MAX for a
+ * config that cannot be had. */
 int64_t nn_cache_bytes(const nn_cache_config *config, int64_t rows);
+/* The same while up to `chunk` rows are reserved in one call, which windowed layers hold beside their windows. */
+int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int64_t rows, int64_t chunk);
 
 /* Causal attention of `rows` queries [rows, heads, head_dimension] (row stride in elements), which are the last
- * written, not yet committed rows of the cache, over everything before and including each. Grouped-query: head h reads
- * key-value head h / (heads / key_value_heads). */
+ * written, not yet committed rows of the cache, over everything before and including each that the layer's window lets
+ * it see. Grouped-query: head h reads key-value head h / (heads / key_value_heads). */
 typedef struct nn_attention_args {
     const nn_cache *cache;
     int64_t layer;
@@ -206,9 +224,8 @@ typedef struct nn_attention_args {
     int64_t stride;
     int64_t heads;
     float scale;
-    float softcap;  /* 0 = none; else scores = softcap * tanh(scores / softcap) before the mask */
-    int64_t window; /* 0 = all; else a query at p sees keys in (p - window, p] */
-    float *y;       /* [rows, heads * head_dimension], contiguous */
+    float softcap; /* 0 = none; else scores = softcap * tanh(scores / softcap) before the mask */
+    float *y;      /* [rows, heads * head_dimension], contiguous */
 } nn_attention_args;
 void nn_attention_causal(nn_context *context, const nn_attention_args *args);
 
@@ -218,5 +235,24 @@ void nn_attention_causal(nn_context *context, const nn_attention_args *args);
  * patches [grid_height * grid_width, 3 * patch * patch]. Pixels right of and below the last whole patch are dropped.
  * The patch convolution is then nn_linear with the kernel as a matrix. */
 void nn_patches(nn_context *context, const float *pixels, int64_t height, int64_t width, int64_t patch, float *patches);
+
+/* How nn_resize_table weighs its input. Half-pixel centres (align_corners = False): output position i lies at
+ * (i + 0.5) in/out - 0.5 of the input. The antialiased filters widen by in/out where the table shrinks and are divided
+ * by their sum over the table; the plain one repeats the table's ends. */
+typedef enum nn_resize_filter {
+    NN_RESIZE_BICUBIC,            /* Keys' cubic, a = -0.75, 4 positions an axis whatever the scale (DINOv2) */
+    NN_RESIZE_BICUBIC_ANTIALIAS,  /* Keys' cubic, a = -0.5 as Pillow's (DINOv2 with registers) */
+    NN_RESIZE_BILINEAR_ANTIALIAS, /* triangle (SigLIP2) */
+} nn_resize_filter;
+
+/* Resizes a table of positions [rows_in, columns_in, width] to resized [rows_out, columns_out, width], each channel by
+ * itself, as torch.nn.functional.interpolate(mode, size = (rows_out, columns_out), antialias, align_corners = False)
+ * resizes [1, width, rows_in, columns_in] in f32 (formulas: ATen's UpSample.h and UpSampleKernel.cpp, torch 2.9),
+ * coefficients rounded alike: within 3e-7 of the largest magnitude. Only where the result is one column wide and the
+ * number of rows changes is torch's antialiased result another: there it gives every row the same value, a fault of its
+ * kernel that is not repeated here. A planar image [3, rows, columns] is resized plane by plane with width = 1.
+ * `resized` must not overlap `table`; both are at least 1 x 1. */
+void nn_resize_table(nn_context *context, const float *table, int64_t rows_in, int64_t columns_in, int64_t width,
+                     int64_t rows_out, int64_t columns_out, nn_resize_filter filter, float *resized);
 
 #endif

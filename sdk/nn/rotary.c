@@ -29,6 +29,17 @@ void nn_rotary_scale_llama3(float *frequencies, int64_t count, double factor, do
     }
 }
 
+void nn_rotary_frequencies_long(double theta, int64_t dimensions, const float *factors, float *frequencies)
+{
+    for (int64_t i = 0; i < dimensions / 2; i++)
+        frequencies[i] = 1.0f / (factors[i] * powf((float)theta, (float)(2 * i) / (float)dimensions));
+}
+
+double nn_rotary_attention_factor(double context, double original)
+{
+    return context > original ? sqrt(1 + log(context / original) / log(original)) : 1;
+}
+
 typedef struct rotary_job {
     nn_context *context;
     float *x;

@@ -10,6 +10,9 @@ struct more_session {
     const nn_language *language;
     nn_cache *cache;
     int64_t planned_length;
+    int64_t reach;  /* largest rotary position + 1; an upper bound after truncating `given` ones */
+    bool given;     /* some positions were given one by one */
+    int32_t regime; /* as nn_language.admit set it; 0 when empty */
 };
 
 /* ---- One session ------------------------------------------------------------------------------------------------ */
@@ -62,7 +65,22 @@ more_status nn_session_fork(more_session *session, more_session **fork, more_err
 
     *fork = NULL;
     status = nn_cache_fork(session->cache, &cache, error);
-    return status ? status : wrap(session->language, cache, session->planned_length, fork, error);
+    if (!status)
+        status = wrap(session->language, cache, session->planned_length, fork, error);
+    if (!status) {
+        (*fork)->reach = session->reach;
+        (*fork)->given = session->given;
+        (*fork)->regime = session->regime;
+    }
+    return status;
+}
+
+/* Least length that the session may be truncated to. How far the positions of its first rows reach, which admit asks
+ * for, is not known where they were given one by one. */
+static int64_t floor_of(const more_session *session)
+{
+    bool unknown = session->given && session->language->admit;
+    return unknown ? nn_cache_length(session->cache) : nn_cache_floor(session->cache);
 }
 
 more_status nn_session_truncate(more_session *session, int64_t length, more_error *error)
@@ -71,7 +89,16 @@ more_status nn_session_truncate(more_session *session, int64_t length, more_erro
     if (length < 0 || length > rows)
         return more_fail(error, MORE_ERROR_ARGUMENT, "a session of %lld rows cannot be truncated to %lld",
                          (long long)rows, (long long)length);
+    if (length < floor_of(session))
+        return more_fail(error, MORE_NEEDS_REPLAY, "a session of %lld rows cannot be truncated to %lld, below %lld",
+                         (long long)rows, (long long)length, (long long)floor_of(session));
+    if (length == rows)
+        return MORE_OK;
     nn_cache_truncate(session->cache, length);
+    session->planned_length = 0; /* a plan is about rows that are now cut */
+    session->given &= length > 0;
+    session->reach = session->given ? session->reach : length;
+    session->regime = length > 0 ? session->regime : 0;
     return MORE_OK;
 }
 
@@ -80,7 +107,7 @@ void nn_session_info(const more_session *session, more_session_info *info)
     if (MORE_HAS(info, more_session_info, length))
         info->length = nn_cache_length(session->cache);
     if (MORE_HAS(info, more_session_info, floor))
-        info->floor = 0;
+        info->floor = floor_of(session);
 }
 
 void nn_session_destroy(more_session *session)
@@ -177,8 +204,45 @@ static bool is_duplicate(const more_advance *items, int32_t count, int32_t index
     return false;
 }
 
+/* Largest rotary position + 1 of the session once it has taken the item's rows. */
+static int64_t reach_after(const more_advance *item, bool *given)
+{
+    int64_t row = nn_cache_length(item->session->cache), reach = item->session->reach;
+
+    *given = item->session->given;
+    for (int32_t i = 0; i < item->segment_count; i++) {
+        const more_segment *segment = &item->segments[i];
+        row += segment->count;
+        if (segment->count > 0 && !segment->positions)
+            reach = row > reach ? row : reach;
+        for (int64_t k = 0; segment->positions && k < segment->count; k++) {
+            reach = segment->positions[k] + 1 > reach ? segment->positions[k] + 1 : reach;
+            *given = true;
+        }
+    }
+    return reach;
+}
+
+/* Asks the plugin, where it wants to be asked, and sets what the session will be once the rows are in it. */
+static more_status admit(const nn_language *language, more_advance *item, int64_t rows, nn_sequence *sequence)
+{
+    const more_session *session = item->session;
+    nn_admission admission = {.length = nn_cache_length(session->cache),
+                              .rows = rows,
+                              .planned_length = session->planned_length,
+                              .regime = session->regime};
+    more_status status = MORE_OK;
+
+    admission.reach = reach_after(item, &sequence->given);
+    if (language->admit && rows > 0)
+        status = language->admit(language, &admission, &item->error);
+    sequence->reach = admission.reach;
+    sequence->regime = admission.regime;
+    return status;
+}
+
 static more_status check_item(const nn_language *language, more_advance *items, int32_t count, int32_t index,
-                              int64_t *rows)
+                              int64_t *rows, nn_sequence *sequence)
 {
     more_advance *item = &items[index];
     more_status status = require_weights(language, &item->error);
@@ -194,6 +258,8 @@ static more_status check_item(const nn_language *language, more_advance *items, 
     if (!status)
         status = check_outputs(language, item, *rows, &item->error);
     if (!status)
+        status = admit(language, item, *rows, sequence);
+    if (!status)
         status = nn_cache_reserve(item->session->cache, *rows, &item->error);
     return status;
 }
@@ -207,7 +273,7 @@ static void gather(const nn_language *language, more_advance *items, int32_t cou
     for (int32_t i = 0; i < count; i++) {
         nn_sequence *sequence = &sequences[batch->count];
         int64_t rows = 0;
-        items[i].status = check_item(language, items, count, i, &rows);
+        items[i].status = check_item(language, items, count, i, &rows, sequence);
         if (items[i].status)
             continue;
         sequence->session = items[i].session;
@@ -345,6 +411,9 @@ static void commit(const nn_language *language, const nn_batch *batch)
             memcpy(more_tensor_data(&sequence->item->hidden[k]), sequence->hidden + k * size,
                    (size_t)size * sizeof(float));
         nn_cache_commit(sequence->cache, sequence->rows);
+        sequence->session->reach = sequence->reach;
+        sequence->session->given = sequence->given;
+        sequence->session->regime = sequence->regime;
     }
 }
 

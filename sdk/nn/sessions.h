@@ -19,7 +19,10 @@ typedef struct nn_sequence {
     more_session *session;
     nn_cache *cache;
     int64_t first, rows;    /* where its rows lie in the batch */
-    int64_t planned_length; /* as session_create was told; 0 = unknown */
+    int64_t planned_length; /* as session_create was told; 0 = unknown, or truncated since */
+    int32_t regime;         /* as admit set it for these rows; 0 without one */
+    int64_t reach;          /* largest rotary position of the session with these rows, + 1 */
+    bool given;             /* positions of some were given one by one */
     more_advance *item;
     float *hidden; /* [hidden_count, rows, width]: states taken so far, for the item's outputs */
 } nn_sequence;
@@ -34,6 +37,15 @@ typedef struct nn_batch {
     int32_t count;
 } nn_batch;
 
+/* A session that is about to take rows, for nn_language.admit. */
+typedef struct nn_admission {
+    int64_t length, rows;   /* rows that the session holds, and how many more, 1 at least, are to come */
+    int64_t planned_length; /* as session_create was told; 0 = unknown, or truncated since */
+    int64_t reach;          /* largest rotary position of all these rows, + 1; length + rows unless positions are given
+                               one by one */
+    int32_t regime;         /* in: of the rows it holds, 0 when there are none; out: of all rows from now on */
+} nn_admission;
+
 /* What the sessions need to know of a model; constant from open to close. The plugin's struct more_language begins with
  * it. */
 typedef struct nn_language {
@@ -43,6 +55,12 @@ typedef struct nn_language {
     int64_t context_length;     /* most rows of a session */
     const nn_matrix *embedding; /* [vocabulary, width]; NULL when opened for metadata only */
     float embedding_scale;      /* of every input row; 1 for LLaMA, sqrt(width) for Gemma */
+    /* Asked for each session before its rows are taken, while nothing is changed yet: MORE_NEEDS_REPLAY, with the
+     * reason, where the rows that it holds are not what they would be in a session that saw all rows at once
+     * (LongRoPE's factors follow the length), and which regime the rows are in: a number of the plugin's that forward()
+     * finds in the sequence. The session keeps the regime only when the call succeeds. NULL = every row is welcome.
+     * [any-thread] */
+    more_status (*admit)(const struct nn_language *language, nn_admission *admission, more_error *error);
     /* Runs all blocks over x [batch->rows, width], in place. Calls nn_batch_state before the first block and after each
      * and gives its status back at once when it fails. */
     more_status (*forward)(const struct nn_language *language, const nn_batch *batch, float *x, more_error *error);
@@ -55,8 +73,8 @@ typedef struct nn_language {
 more_status nn_batch_state(const nn_batch *batch, int64_t state, const float *x, more_error *error);
 
 /* Causal self-attention of every sequence over its own past. key and value [rows, key-value heads, head dimension] go
- * into the caches; `arguments` gives the layer, query, stride (common to all three), heads, scale, softcap, window and
- * y for the whole batch; its cache and rows are set here. */
+ * into the caches; `arguments` gives the layer, query, stride (common to all three), heads, scale, softcap and y
+ * for the whole batch; its cache and rows are set here. */
 void nn_batch_attention(const nn_batch *batch, const float *key, const float *value,
                         const nn_attention_args *arguments);
 

@@ -9,3 +9,6 @@ tests_cli_future_la_SOURCES = tests/cli/future.c
 tests_cli_future_la_LDFLAGS = $(PLUGIN_LINK) -rpath /nowhere
 tests_cli_stranger_la_SOURCES = tests/cli/stranger.c
 tests_cli_stranger_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+noinst_PROGRAMS += tests/cli/relabel
+tests_cli_relabel_SOURCES = tests/cli/relabel.c
+tests_cli_relabel_LDADD = core/lib/libllavamore-internal.la $(CORE_LIBS)

@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = text[size + 1] = '\0';
     /* Without a newline the text would be the name of a file. */
-    if (strchr(text, '\n') && core_template_load(text, "", &t, &error) == MORE_OK) {
+    if (strchr(text, '\n') && core_template_load(text, "", size % 2 ? "lmms_eval" : NULL, &t, &error) == MORE_OK) {
         render(t, strlen(text) < size ? text + strlen(text) + 1 : "");
         core_template_destroy(t);
     }

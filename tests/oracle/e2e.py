@@ -125,8 +125,9 @@ def make(name, case):
         exact = float64.llama_logits(language.state_dict(), language.config, torch.cat([exact_rows, answer]))[len(rows) - 1:]
     write_folders(folder, case, tower, mapper, language, tokenizer)
     write_bytes(folder / "image.png", saved(picture, "PNG", optimize=True))
-    write_json(folder / "case.json", {"question": case["question"], "template": "llama_3_1", "prompt": text,
-                                      "image": "image.png", "margin": margin, "seed": seed}, indent=1)
+    write_json(folder / "case.json", {"question": case["question"], "image": "e2e/%s/image.png" % name, "prompt": text,
+                                      "margin": margin, "seed": seed,
+                                      "settings": {"llm.weights": "e2e/%s/llava" % name, "llm.template": "llama_3_1"}}, indent=1)
     arrays = {"pixels": torch.tensor(pixels), "features": features, "visual_tokens": visual, "input_ids": torch.tensor(ids),
               "spliced_length": torch.tensor([len(rows)]), "logits": logits, "logits_f64": exact[:EXACT_STEPS], "greedy_ids": chosen,
               "greedy_margin": torch.tensor([margin])}

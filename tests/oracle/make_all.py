@@ -1,17 +1,30 @@
-"""Writes the references under tests/parity/data: make_all.py [--only tokens|pixels|models]."""
+"""Writes the references under tests/parity/data: make_all.py [--only files|tokens|pixels|models]."""
 
 import argparse
 import time
 
+import adapters
 import clip
+import dinov2
 import e2e
+import gemma2
+import interpolate
 import llama
+import naflex
+import pairs
+import phi4
+import pixel_shuffle
 import pixels
 import projector
+import s2
+import siglip
+import siglip2
+import sentencepiece_models
 import tokens
+import torch_files
 
 # In this order: the pictures and tokenizers of the first two are inputs of the last.
-STEPS = {"tokens": [tokens.main], "pixels": [pixels.main], "models": [clip.main, projector.main, llama.main, e2e.main]}
+STEPS = {"files": [torch_files.main, adapters.main], "tokens": [tokens.main, sentencepiece_models.main], "pixels": [pixels.main], "models": [clip.main, dinov2.main, siglip.main, siglip2.main, projector.main, pixel_shuffle.main, interpolate.main, llama.main, gemma2.main, phi4.main, e2e.main, naflex.main, s2.main, pairs.main]}
 
 
 def main():

@@ -2,7 +2,7 @@
 
 import numpy as np
 from PIL import Image
-from transformers import BitImageProcessor, CLIPImageProcessor, SiglipImageProcessor
+from transformers import BitImageProcessor, CLIPImageProcessor, Siglip2ImageProcessor, SiglipImageProcessor
 
 from files import DATA, sha256, write_arrays, write_bytes, write_json
 from images import all_images, saved
@@ -14,7 +14,8 @@ HALF = [0.5, 0.5, 0.5]
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 BICUBIC, BILINEAR = 3, 2
 PROCESSORS = {"CLIPImageProcessor": CLIPImageProcessor, "CLIPFeatureExtractor": CLIPImageProcessor,
-              "SiglipImageProcessor": SiglipImageProcessor, "BitImageProcessor": BitImageProcessor}
+              "SiglipImageProcessor": SiglipImageProcessor, "BitImageProcessor": BitImageProcessor,
+              "Siglip2ImageProcessor": Siglip2ImageProcessor}
 
 # Small pipelines on these (and clip28 without padding on all) have their arrays stored, not only their sums.
 SHOWN = ("china.jpg", "astronaut.png", "cat.png", "tiny_2x3.png", "one_1x1.png", "noise_53x47.png", "black_white_31x64.png")
@@ -41,6 +42,13 @@ def stretch(height, width, resample):
             "resample": resample, "rescale_factor": 0.00392156862745098, "size": {"height": height, "width": width}}
 
 
+def naflex(patch, budget):
+    """SigLIP 2 NaFlex's: a size of its own for each picture, as many patches as the budget allows."""
+    return {"do_convert_rgb": None, "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": HALF,
+            "image_processor_type": "Siglip2ImageProcessor", "image_std": HALF, "max_num_patches": budget, "patch_size": patch,
+            "processor_class": "Siglip2Processor", "resample": BILINEAR, "rescale_factor": 0.00392156862745098}
+
+
 PIPELINES = {
     "clip336": clip_old(336), "siglip384": stretch(384, 384, BICUBIC), "siglip2-384": stretch(384, 384, BILINEAR),
     "dinov2-224": shortest("BitImageProcessor", 256, 224, IMAGENET_MEAN, IMAGENET_STD),
@@ -48,6 +56,7 @@ PIPELINES = {
     "clip-24-crop-29": shortest("CLIPImageProcessor", 24, 29, CLIP_MEAN, CLIP_STD),
     "siglip28": stretch(28, 28, BICUBIC), "siglip2-30x26": stretch(30, 26, BILINEAR),
     "dinov2-28": shortest("BitImageProcessor", 32, 28, IMAGENET_MEAN, IMAGENET_STD),
+    "naflex-256": naflex(16, 256), "naflex-20": naflex(6, 20),
 }
 
 
@@ -62,6 +71,12 @@ def pad_to_square(image, fill):
     return square
 
 
+def joined_patches(patches, rows, columns, patch):
+    """[3,H,W] of patches [at least rows * columns, patch * patch * 3], the padding behind them left out."""
+    squares = patches[:rows * columns].reshape(rows, columns, patch, patch, 3)
+    return np.ascontiguousarray(squares.transpose(4, 0, 2, 1, 3).reshape(3, rows * patch, columns * patch))
+
+
 def preprocess(image, config, pad):
     """float32 [3,H,W] of an RGB image, and the padding colour.
 
@@ -72,7 +87,10 @@ def preprocess(image, config, pad):
     kind = config.get("image_processor_type") or config["feature_extractor_type"]
     processor = PROCESSORS[kind].from_dict(config)
     image = pad_to_square(image, fill) if pad else image
-    pixels = processor(image, input_data_format="channels_last", return_tensors="np")["pixel_values"][0]
+    output = processor(image, input_data_format="channels_last", return_tensors="np")
+    pixels = output["pixel_values"][0]
+    if "spatial_shapes" in output:
+        pixels = joined_patches(pixels, *output["spatial_shapes"][0], config["patch_size"])
     assert pixels.dtype == np.float32
     return pixels, fill
 

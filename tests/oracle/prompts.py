@@ -1,7 +1,10 @@
 """Chat prompts by the rules of LLAVA_MORE.md, section 4, and their ids by section 3.
 
-Written from the rules alone, as a check on the runtime's own templates.
+Written from the rules alone, as a check on the runtime's own templates. What prompt_compat = lmms_eval must give is in
+lmms_prompts.py.
 """
+
+import lmms_prompts
 
 S1 = ("A chat between a curious user and an artificial intelligence assistant. "
       "The assistant gives helpful, detailed, and polite answers to the user's questions.")
@@ -18,12 +21,17 @@ SPEAKERS = {"llama_3_1": (["llama3_1", "small/llama3"], "<|begin_of_text|>"), "v
             "plain": (["llama3_1", "llama2", "gemma", "small/llama3", "small/llama2"], ""),
             "llama_3_1_reasoning": (["small/deepseek"], "<｜begin▁of▁sentence｜>")}
 
+# Turns: what the user says, how many pictures go with it, the answer or None.
 CASES = {
-    "one_turn": [("<image>\nWhat is shown in this picture?", None)],
-    "two_turns": [("<image>\nWhat is shown in this picture?", "A red bus, parked at a stop."),
-                  ("What colour is the sky?\nAnswer in one word.", None)],
-    "no_image": [("Why is the sky blue?", None)],
-    "spaces": [("<image>\n  What's   this? \n", "  It's a cat. "), (" Sure? ", None)],
+    "one_turn": [("What is shown in this picture?", 1, None)],
+    "two_turns": [("What is shown in this picture?", 1, "A red bus, parked at a stop."),
+                  ("What colour is the sky?\nAnswer in one word.", 0, None)],
+    "no_image": [("Why is the sky blue?", 0, None)],
+    "no_image_two_turns": [("Why is the sky blue?", 0, "Air scatters blue light most."), ("And red at dusk?", 0, None)],
+    "two_images": [("What is the difference?", 2, None)],
+    "two_images_two_turns": [("Which is larger?", 2, "The first."), ("And in this one?", 1, None)],
+    "images_in_place": [("Is <image> the same as <image>?\nAnswer the question using a single word or phrase.", 2, None)],
+    "spaces": [("  What's   this? \n", 1, "  It's a cat. "), (" Sure? ", 0, None)],
 }
 
 
@@ -69,7 +77,7 @@ def plain(_, turns):
     """Stage 1: the picture and its caption; what the human says is discarded."""
     text = ""
     for user, assistant in turns:
-        text += IMAGE if IMAGE in user else ""
+        text += IMAGE * user.count(IMAGE)
         text += "" if assistant is None else assistant + "\n"
     return text
 
@@ -98,14 +106,33 @@ def ids_with_images(tokenizer, text, printed_bos):
     return ids
 
 
+def with_marks(turns):
+    """Turns of texts alone: marks in front of a text that has none."""
+    return [(user if IMAGE in user else (IMAGE + "\n") * images + user, answer) for user, images, answer in turns]
+
+
+def bos_of(tokenizer):
+    """The id that the tokenizer puts first, None without one."""
+    ids = tokenizer.encode("", add_special_tokens=True).ids
+    return ids[0] if ids else None
+
+
+def one_prompt(name, case, turns, compat, tokenizers):
+    """One member of prompts.json."""
+    speakers, bos = SPEAKERS[name]
+    at_hand = [t for t in speakers if t in tokenizers]
+    if compat:
+        text = lmms_prompts.prompt(name, turns)
+        ids = {t: lmms_prompts.prompt_ids(name, text, tokenizers[t], bos_of(tokenizers[t])) for t in at_hand}
+    else:
+        text = TEMPLATES[name](SYSTEMS[name], with_marks(turns))
+        ids = {t: ids_with_images(tokenizers[t], text, bos) for t in at_hand}
+    return {"template": name, "case": case, "compat": compat, "system": SYSTEMS[name],
+            "turns": [{"user": u, "images": i, "assistant": a} for u, i, a in turns], "text": text, "ids": ids}
+
+
 def all_prompts(tokenizers):
-    """Every template with every case; ids by those tokenizers that are at hand."""
-    entries = []
-    for name, render in TEMPLATES.items():
-        speakers, bos = SPEAKERS[name]
-        for case, turns in CASES.items():
-            text = render(SYSTEMS[name], turns)
-            ids = {t: ids_with_images(tokenizers[t], text, bos) for t in speakers if t in tokenizers}
-            entries.append({"template": name, "case": case, "system": SYSTEMS[name],
-                            "turns": [{"user": u, "assistant": a} for u, a in turns], "text": text, "ids": ids})
-    return entries
+    """Every template with every case, by the templates and as the evaluation does; ids by the tokenizers at hand. The
+    evaluation's code cannot print a second turn of stage 1."""
+    return [one_prompt(name, case, turns, compat, tokenizers) for compat in (None, "lmms_eval") for name in TEMPLATES
+            for case, turns in CASES.items() if not (compat and name == "plain" and len(turns) > 1)]

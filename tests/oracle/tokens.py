@@ -74,7 +74,7 @@ def main():
         arrays, texts = reference(tokenizer, strings)
         write_arrays(OUT / (name + ".safetensors.xz"), arrays)
         write_json(OUT / (name + ".decode.json"), texts)
-    write_json(OUT / "prompts.json", all_prompts(tokenizers), indent=1)
+    write_json(OUT / "prompts.json", all_prompts(tokenizers))
 
 
 if __name__ == "__main__":

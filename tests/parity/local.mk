@@ -20,3 +20,14 @@ tests_parity_test_pixels_LDADD = $(TEST_LIBS)
 check_PROGRAMS += tests/parity/test_tiny
 tests_parity_test_tiny_SOURCES = tests/parity/test_tiny.c $(parity_sources)
 tests_parity_test_tiny_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_longrope
+tests_parity_test_longrope_SOURCES = tests/parity/test_longrope.c tests/parity/language.c tests/parity/language.h \
+	$(parity_sources)
+tests_parity_test_longrope_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_scales
+tests_parity_test_scales_SOURCES = tests/parity/test_scales.c $(parity_sources)
+tests_parity_test_scales_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_windows
+tests_parity_test_windows_SOURCES = tests/parity/test_windows.c tests/parity/language.c tests/parity/language.h \
+	$(parity_sources)
+tests_parity_test_windows_LDADD = $(TEST_LIBS)

@@ -21,7 +21,8 @@
 #define STEPS 32 /* greedy tokens of a reference */
 
 typedef struct e2e_run {
-    const char *name; /* folder under tests/parity/data/e2e */
+    const char *name; /* folder under tests/parity/data: "pairs/clip-llama" */
+    json_t *facts;    /* its case.json */
     char folder[64];  /* where the dump goes */
     llavamore_settings *settings;
     llavamore_model *model;
@@ -36,14 +37,24 @@ static void set(e2e_run *run, const char *key, const char *value)
         fail_msg("%s: %s", assignment, error.message);
 }
 
+/* The settings of case.json; whatever names a file is relative to tests/parity/data. */
+static void set_case(e2e_run *run)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(run->facts, "settings"), key, value)
+    {
+        const char *text = json_string_value(value);
+        bool is_path = strchr(text, '/');
+        set(run, key, is_path ? parity_path(text) : text);
+    }
+}
+
 static void open_model(e2e_run *run)
 {
     more_error error = {{0}};
-    char path[4096];
     run->settings = llavamore_settings_create(NULL);
-    snprintf(path, sizeof path, "%s/e2e/%s/llava", parity_path(""), run->name);
-    set(run, "llm.weights", path);
-    set(run, "llm.template", "llama_3_1");
+    set_case(run);
     set(run, "generate.max_new_tokens", "32");
     set(run, "generate.ignore_stop", "true");
     set(run, "runtime.batch", "19"); /* chunks that cut the image's rows */
@@ -73,13 +84,10 @@ static void ask(e2e_run *run, llavamore_answer *answer)
 {
     more_error error = {{0}};
     llavamore_chat *chat = NULL;
-    char relative[256], image[4096];
-    snprintf(relative, sizeof relative, "e2e/%s/case.json", run->name);
-    json_t *description = parity_json(relative);
-    snprintf(image, sizeof image, "%s/e2e/%s/%s", parity_path(""), run->name,
-             json_string_value(json_object_get(description, "image")));
+    char image[4096];
+    snprintf(image, sizeof image, "%s", parity_path(json_string_value(json_object_get(run->facts, "image"))));
     llavamore_image picture = {.path = image};
-    llavamore_question question = {.text = json_string_value(json_object_get(description, "question")),
+    llavamore_question question = {.text = json_string_value(json_object_get(run->facts, "question")),
                                    .images = &picture,
                                    .image_count = 1,
                                    .dump_folder = run->folder,
@@ -88,7 +96,6 @@ static void ask(e2e_run *run, llavamore_answer *answer)
         llavamore_chat_ask(chat, &question, answer, &error) != MORE_OK)
         fail_msg("%s: %s", run->name, error.message);
     llavamore_chat_destroy(chat);
-    json_decref(description);
 }
 
 /* The elements of a dumped array behind its header. */
@@ -116,9 +123,10 @@ static void compare_floats(const e2e_run *run, more_checkpoint *reference, const
     float *wanted = parity_floats(reference, name, shape);
     const float *got = dumped(run, name, &file, &count);
     int64_t total = shape[0] * shape[1] * shape[2], width = shape[2] > 1 ? shape[2] : shape[1];
-    assert_int_equal(count, total);
+    /* A reference may hold the first rows only. */
+    assert_true(!strcmp(name, "logits") ? count >= (size_t)total : count == (size_t)total);
     if (exact)
-        assert_memory_equal(got, wanted, count * sizeof *wanted);
+        assert_memory_equal(got, wanted, (size_t)total * sizeof *wanted);
     parity_compare(name, got, wanted, total / width, width, &worst);
     print_message("%s: %s: largest error %.2g, largest row error %.2g\n", run->name, name, worst.absolute, worst.row);
     core_buffer_free(&file);
@@ -136,38 +144,66 @@ static void compare_ids(const e2e_run *run, more_checkpoint *reference, const ch
     free(wanted);
 }
 
-static void test_case(void **state)
+static void compare_stages(const e2e_run *run, more_checkpoint *reference, const llavamore_answer *answer)
 {
-    e2e_run run = {.name = *state};
-    llavamore_answer answer = {0};
-    char relative[256];
     size_t count;
     core_buffer file = {0};
-    snprintf(relative, sizeof relative, "e2e/%s/ref.safetensors", run.name);
+    compare_floats(run, reference, "pixels", true);
+    compare_floats(run, reference, "features", false);
+    compare_floats(run, reference, "visual_tokens", false);
+    const int32_t *ids = dumped(run, "input_ids", &file, &count);
+    compare_ids(run, reference, "input_ids", ids, count);
+    compare_floats(run, reference, "logits", false);
+    assert_int_equal(answer->token_count, STEPS);
+    compare_ids(run, reference, "greedy_ids", answer->token_ids, STEPS);
+    assert_int_equal(answer->completion_tokens, STEPS);
+    assert_string_equal(answer->finish_reason, "length");
+    core_buffer_free(&file);
+}
+
+static void run_case(const char *name)
+{
+    char relative[600];
+    e2e_run run = {.name = name};
+    llavamore_answer answer = {0};
+    snprintf(relative, sizeof relative, "%s/case.json", name);
+    run.facts = parity_json(relative);
+    snprintf(relative, sizeof relative, "%s/ref.safetensors", name);
     parity_checkpoint reference = parity_checkpoint_open(parity_path(relative), NULL, NULL);
     open_model(&run);
     ask(&run, &answer);
-    compare_floats(&run, reference.view, "pixels", true);
-    compare_floats(&run, reference.view, "features", false);
-    compare_floats(&run, reference.view, "visual_tokens", false);
-    const int32_t *ids = dumped(&run, "input_ids", &file, &count);
-    compare_ids(&run, reference.view, "input_ids", ids, count);
-    compare_floats(&run, reference.view, "logits", false);
-    assert_int_equal(answer.token_count, STEPS);
-    compare_ids(&run, reference.view, "greedy_ids", answer.token_ids, STEPS);
-    assert_int_equal(answer.completion_tokens, STEPS);
-    assert_string_equal(answer.finish_reason, "length");
-    core_buffer_free(&file);
+    compare_stages(&run, reference.view, &answer);
     llavamore_answer_clear(&answer);
     close_model(&run);
     parity_checkpoint_close(&reference);
+    json_decref(run.facts);
+}
+
+/* Every folder with a case.json under tests/parity/data/<state>. */
+static void test_cases(void **state)
+{
+    const char *group = *state;
+    struct dirent **entries;
+    int count = scandir(parity_path(group), &entries, NULL, alphasort), run = 0;
+    for (int i = 0; i < count; i++) {
+        char name[512], relative[600];
+        snprintf(name, sizeof name, "%s/%s", group, entries[i]->d_name);
+        snprintf(relative, sizeof relative, "%s/case.json", name);
+        free(entries[i]);
+        if (access(parity_path(relative), F_OK))
+            continue;
+        run_case(name);
+        run++;
+    }
+    free(entries);
+    assert_true(run >= 2);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        {"padded, f16 weights", test_case, NULL, NULL, "padded-f16"},
-        {"cropped, bf16 weights", test_case, NULL, NULL, "cropped-bf16"},
+        {"official folders", test_cases, NULL, NULL, "e2e"},
+        {"every encoder with every language model", test_cases, NULL, NULL, "pairs"},
     };
     return cmocka_run_group_tests_name("end to end", tests, NULL, NULL);
 }

@@ -48,7 +48,8 @@ static void decoder_free(decoder *d)
 /* A cache of CONTEXT rows, in two steps so that no buffer is longer than it must be. */
 static more_status fill_cache(decoder *d, more_error *error)
 {
-    nn_cache_config config = {LAYERS, KEY_VALUE_HEADS, HEAD_DIMENSION, more_f32()};
+    nn_cache_config config = {
+        .layers = LAYERS, .key_value_heads = KEY_VALUE_HEADS, .head_dimension = HEAD_DIMENSION, .dtype = more_f32()};
     more_status status = nn_cache_create(d->b->nn, &config, &d->cache, error);
     if (!status)
         status = nn_cache_reserve(d->cache, CONTEXT + 1, error);

@@ -1,28 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a checkpoint is: its tensors, its layout, which plugins take its parts, and an INI file that runs it.
+ * What a checkpoint is: a model's folder, a file of tensors, an adapter.
  */
 #include "weights/checkpoint.h"
-#include "assembly/backbone.h"
-#include "assembly/data.h"
-#include "base/buffer.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "inspect.h"
-#include "weights/layout.h"
+#include "weights/locate.h"
 
-#include <llavamore/language.h>
-#include <llavamore/projector.h>
-#include <llavamore/vision.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The parts of an assembly: the layouts' name, the INI section, the plugins' kind and interface. */
-static const struct part {
-    const char *name, *section, *kind, *interface;
-} parts[] = {
-    {"vision", "vision", MORE_KIND_VISION, MORE_VISION_INTERFACE},
-    {"projector", "projector", MORE_KIND_PROJECTOR, MORE_PROJECTOR_INTERFACE},
-    {"language", "llm", MORE_KIND_LANGUAGE, MORE_LANGUAGE_INTERFACE},
-};
+#define ADAPTER_CONFIG "adapter_config.json"
 
 /* ---- Tensors ---------------------------------------------------------------------------------------------------- */
 
@@ -53,151 +42,153 @@ static more_status describe_tensors(more_checkpoint *checkpoint, json_t *formats
     return MORE_OK;
 }
 
-/* ---- Plugins that take a part ----------------------------------------------------------------------------------- */
-
-/* The candidates with score and reason; the best one's id and settings go to *best. */
-static json_t *ask_plugins(const core_host *host, core_registry *registry, const struct part *part,
-                           more_checkpoint *view, const core_plugin_file **best, more_recognition *recognition)
+/* What holds of every checkpoint. *report is NULL on failure. */
+static more_status describe(more_checkpoint *checkpoint, const char *what, const char *path, bool all_tensors,
+                            json_t **report, more_error *error)
 {
-    const core_plugin_file *files;
-    size_t count;
-    json_t *candidates = json_array();
-    *best = NULL;
-    recognition->score = 0;
-    if (core_registry_list(registry, &files, &count, NULL) != MORE_OK)
-        return candidates;
-    for (size_t i = 0; i < count; i++) {
-        if (!files[i].plugin || strcmp(files[i].kind, part->kind) != 0 || !core_registry_chosen(registry, &files[i]))
-            continue;
-        const core_backbone_interface *table = files[i].plugin->get_interface(part->interface);
-        more_recognition said = {.struct_size = sizeof said};
-        if (!table || !table->recognise)
-            continue;
-        table->recognise(core_host_abi(host), view, &said);
-        json_array_append_new(candidates, json_pack("{s:s, s:i, s:s}", "plugin", files[i].id, "score", said.score,
-                                                    "reason", said.reason));
-        if (said.score > recognition->score) {
-            *best = &files[i];
-            *recognition = said;
-        }
+    const more_weights_service *weights = core_weights_service();
+    const char *model_type = "";
+    json_t *formats = json_object(), *list = all_tensors ? json_array() : NULL;
+    more_status status = describe_tensors(checkpoint, formats, list, error);
+    weights->get_string(checkpoint, "model_type", &model_type, NULL);
+    *report = json_pack("{s:s, s:o, s:s, s:I, s:I, s:o, s:o*}", "what", what, "path", core_json_text(path),
+                        "model_type", model_type, "tensors", (json_int_t)weights->count(checkpoint), "bytes",
+                        (json_int_t)core_checkpoint_bytes(checkpoint), "formats", formats, "list", list);
+    if (status == MORE_OK)
+        return MORE_OK;
+    json_decref(*report);
+    *report = NULL;
+    return status;
+}
+
+static void set_ini(json_t *report, json_t *ini)
+{
+    if (ini)
+        json_object_set_new(report, "ini", ini);
+}
+
+/* ---- Adapters --------------------------------------------------------------------------------------------------- */
+
+/* The adapter's own tensors, as a file of them. */
+static more_status open_adapter_file(const char *folder, more_checkpoint **checkpoint, more_error *error)
+{
+    char *safe = core_path_join(folder, "adapter_model.safetensors");
+    char *torch = core_path_join(folder, "adapter_model.bin");
+    more_status status = MORE_ERROR_MEMORY;
+    if (safe && torch)
+        status = core_checkpoint_open(core_file_exists(safe) ? safe : torch, checkpoint, error);
+    else
+        more_fail(error, status, "%s: out of memory", folder);
+    free(safe);
+    free(torch);
+    return status;
+}
+
+/* What its config says, in PEFT's words, and what its files hold. */
+static more_status describe_adapter(const char *folder, json_t **report, char **base, more_error *error)
+{
+    static const char *const keys[] = {"base_model_name_or_path", "r", "lora_alpha", "use_rslora", "target_modules",
+                                       "modules_to_save"};
+    more_checkpoint *own = NULL;
+    json_t *config = NULL;
+    char *path = core_path_join(folder, ADAPTER_CONFIG);
+    more_status status =
+        path ? core_json_load(path, &config, error) : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", folder);
+    if (status == MORE_OK)
+        status = open_adapter_file(folder, &own, error);
+    if (status == MORE_OK)
+        status = describe(own, "LoRA adapter", folder, false, report, error);
+    for (size_t i = 0; status == MORE_OK && i < sizeof keys / sizeof *keys; i++) {
+        json_t *value = json_object_get(config, keys[i]);
+        if (value && !json_is_null(value))
+            json_object_set(*report, keys[i], value);
     }
-    return candidates;
+    const char *name = json_string_value(json_object_get(config, keys[0]));
+    *base = name ? strdup(name) : NULL;
+    core_checkpoint_release(own);
+    json_decref(config);
+    free(path);
+    return status;
 }
 
-static void write_section(core_buffer *ini, const struct part *part, const core_plugin_file *best, const char *weights,
-                          const char *settings)
+/* The base as an INI file anywhere can name it. */
+static char *base_place(const char *base, const char *folder)
 {
-    core_buffer_format(ini, "%s[%s]\n", ini->size ? "\n" : "", part->section);
-    if (best)
-        core_buffer_format(ini, "plugin = %s\n", best->id);
-    if (weights)
-        core_buffer_format(ini, "weights = %s\n", weights);
-    core_buffer_text(ini, settings);
+    char *path = NULL, *joined = core_path_join(folder, base), *place = NULL;
+    if (joined && core_folder_exists(joined) && core_weights_locate(base, folder, &path, NULL) == MORE_OK)
+        place = realpath(path, NULL);
+    free(joined);
+    free(path);
+    return place ? place : strdup(base);
 }
 
-/* One part: asks the plugins, and writes the part's section of the INI file. */
-static json_t *describe_part(const core_host *host, core_registry *registry, const struct part *part,
-                             more_checkpoint *view, const char *weights, core_buffer *ini)
+static more_status inspect_adapter(const core_host *host, core_registry *registry, const char *path,
+                                   const char *absolute, json_t **report, more_error *error)
 {
-    const core_plugin_file *best;
-    more_recognition recognition = {.struct_size = sizeof recognition};
-    json_t *candidates = ask_plugins(host, registry, part, view, &best, &recognition);
-    if (best)
-        write_section(ini, part, best, weights, recognition.settings);
-    return json_pack("{s:s, s:I, s:I, s:o}", "part", part->name, "tensors",
-                     (json_int_t)core_weights_service()->count(view), "bytes", (json_int_t)core_checkpoint_bytes(view),
-                     "plugins", candidates);
-}
-
-/* Where a checkpoint names its tower elsewhere, the section says so. */
-static void write_tower_elsewhere(const core_layout *layout, more_checkpoint *checkpoint, const struct part *part,
-                                  core_buffer *ini)
-{
-    core_buffer key = {0};
-    core_buffer_format(&key, "%s.weights", part->section);
-    char *weights = key.failed ? NULL : core_layout_setting(layout, checkpoint, key.data);
-    if (weights)
-        write_section(ini, part, NULL, weights, "");
-    free(weights);
-    core_buffer_free(&key);
-}
-
-static json_t *describe_parts(const core_host *host, core_registry *registry, const core_layout *layout,
-                              more_checkpoint *checkpoint, const char *path, core_buffer *ini)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        more_checkpoint *view = NULL;
-        if (core_layout_has_part(layout, parts[i].name) &&
-            core_layout_part(layout, checkpoint, parts[i].name, &view, NULL) == MORE_OK) {
-            json_array_append_new(list, describe_part(host, registry, &parts[i], view, path, ini));
-            core_checkpoint_release(view);
-        } else {
-            write_tower_elsewhere(layout, checkpoint, &parts[i], ini);
-        }
-    }
-    return list;
-}
-
-/* A file of no known layout may still be one part as a whole. */
-static json_t *describe_whole(const core_host *host, core_registry *registry, more_checkpoint *checkpoint,
-                              const char *path, core_buffer *ini)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        json_array_append_new(list, describe_part(host, registry, &parts[i], checkpoint, path, ini));
-    return list;
-}
-
-static void add_parts(const core_host *host, core_registry *registry, more_checkpoint *checkpoint, const char *path,
-                      json_t *report)
-{
-    core_layout *layout = NULL;
-    core_buffer ini = {0};
+    more_checkpoint *merged = NULL;
     more_error reason = {{0}};
-    char *folder = core_data_folder("layouts");
-    json_t *list;
-    if (folder && core_layout_find(folder, checkpoint, &layout, &reason) == MORE_OK) {
-        json_object_set_new(report, "layout", json_string(core_layout_name(layout)));
-        list = describe_parts(host, registry, layout, checkpoint, path, &ini);
-    } else {
-        json_object_set_new(report, "layout", json_pack("s+", "none: ", reason.message));
-        list = describe_whole(host, registry, checkpoint, path, &ini);
+    char *base = NULL;
+    more_status status = describe_adapter(path, report, &base, error);
+    if (status != MORE_OK) {
+        free(base);
+        return status;
     }
-    json_object_set_new(report, "parts", list);
-    if (ini.size && !ini.failed)
-        json_object_set_new(report, "ini", json_string(ini.data));
-    core_buffer_free(&ini);
-    core_layout_free(layout);
-    free(folder);
+    char *place = base ? base_place(base, absolute) : NULL;
+    if (core_checkpoint_open(path, &merged, &reason) == MORE_OK && place) {
+        json_t *ini = inspect_parts(host, registry, merged, place, absolute, *report);
+        json_object_set_new(*report, "what", json_string("LoRA adapter, with its base model"));
+        set_ini(*report, ini);
+    } else {
+        core_buffer ini = {0};
+        core_buffer_format(&ini, "[llm]\n; %s\n%sweights = %s\nlora = %s\n", reason.message, place ? "" : "; ",
+                           place ? place : "the base model", absolute);
+        json_object_set_new(*report, "missing", core_json_text(reason.message));
+        set_ini(*report, ini.failed ? NULL : core_json_text(ini.data));
+        core_buffer_free(&ini);
+    }
+    core_checkpoint_release(merged);
+    free(place);
+    free(base);
+    return MORE_OK;
 }
 
-more_status inspect_checkpoint(const core_host *host, core_registry *registry, const char *path, bool all_tensors,
+static bool is_adapter(const char *folder)
+{
+    static const char *const models[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                         "pytorch_model.bin.index.json"};
+    char *path = core_path_join(folder, ADAPTER_CONFIG);
+    bool adapter = path && core_file_exists(path);
+    free(path);
+    for (size_t i = 0; i < sizeof models / sizeof *models && adapter; i++) {
+        path = core_path_join(folder, models[i]);
+        adapter = path && !core_file_exists(path);
+        free(path);
+    }
+    return adapter;
+}
+
+/* ---- Any of them ------------------------------------------------------------------------------------------------ */
+
+more_status inspect_checkpoint(const core_host *host, core_registry *registry, const char *path, const char *file_kind,
                                json_t **report, more_error *error)
 {
     more_checkpoint *checkpoint = NULL;
-    const more_weights_service *weights = core_weights_service();
-    const char *model_type = "";
-    char *absolute = realpath(path, NULL);
-    more_status status = core_checkpoint_open(path, &checkpoint, error);
-    if (status != MORE_OK) {
-        free(absolute);
-        return status;
-    }
-    json_t *formats = json_object(), *list = all_tensors ? json_array() : NULL;
-    status = describe_tensors(checkpoint, formats, list, error);
-    weights->get_string(checkpoint, "model_type", &model_type, NULL);
-    json_t *about = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o*}", "what",
-                              all_tensors ? "safetensors file" : "checkpoint folder", "path", path, "model_type",
-                              model_type, "tensors", (json_int_t)weights->count(checkpoint), "bytes",
-                              (json_int_t)core_checkpoint_bytes(checkpoint), "formats", formats, "list", list);
-    if (status == MORE_OK) {
-        add_parts(host, registry, checkpoint, absolute ? absolute : path, about);
-        *report = about;
+    char *real = realpath(path, NULL);
+    const char *absolute = real ? real : path;
+    more_status status;
+    if (!file_kind && is_adapter(path)) {
+        status = inspect_adapter(host, registry, path, absolute, report, error);
     } else {
-        json_decref(about);
+        status = core_checkpoint_open(path, &checkpoint, error);
+        if (status == MORE_OK)
+            status = describe(checkpoint, file_kind ? file_kind : "checkpoint folder", path, file_kind != NULL, report,
+                              error);
+        if (status == MORE_OK)
+            set_ini(*report, inspect_parts(host, registry, checkpoint, absolute, NULL, *report));
+        if (status == MORE_OK && file_kind)
+            json_object_set_new(*report, "what", json_string(file_kind));
     }
     core_checkpoint_release(checkpoint);
-    free(absolute);
+    free(real);
     return status;
 }

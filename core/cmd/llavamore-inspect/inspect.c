@@ -142,13 +142,20 @@ static more_status read_head(const char *path, unsigned char *head, size_t *size
     return failed ? more_fail(error, MORE_ERROR_IO, "%s: can't be read", path) : MORE_OK;
 }
 
+/* What torch.save writes is a zip archive, or was a pickle; the ending tells both. */
+static bool is_torch(const char *path, const unsigned char *head, size_t size)
+{
+    return ends_with(path, ".bin") || ends_with(path, ".pt") || ends_with(path, ".pth") ||
+           (size >= 4 && !memcmp(head, "PK\3\4", 4));
+}
+
 more_status inspect_path(const core_host *host, core_registry *registry, const char *path, json_t **report,
                          more_error *error)
 {
     unsigned char head[16];
     size_t size = sizeof head;
     if (core_folder_exists(path))
-        return inspect_checkpoint(host, registry, path, false, report, error);
+        return inspect_checkpoint(host, registry, path, NULL, report, error);
     more_status status = read_head(path, head, &size, error);
     if (status != MORE_OK)
         return status;
@@ -157,12 +164,15 @@ more_status inspect_path(const core_host *host, core_registry *registry, const c
     if (ends_with(path, ".ini"))
         return inspect_config(path, report, error);
     if (is_safetensors(path, head, size))
-        return inspect_checkpoint(host, registry, path, true, report, error);
+        return inspect_checkpoint(host, registry, path, "safetensors file", report, error);
+    if (is_torch(path, head, size))
+        return inspect_checkpoint(host, registry, path, "PyTorch file", report, error);
     status = inspect_image(path, report, error);
     if (status == MORE_ERROR_UNSUPPORTED)
-        return more_fail(error, status,
-                         "%s: neither a picture (JPEG, PNG, BMP, GIF, PNM), nor a .safetensors file, a model folder, "
-                         "an .ini file or a plugin",
-                         path);
+        return more_fail(
+            error, status,
+            "%s: neither a picture (JPEG, PNG, BMP, GIF, PNM), nor a .safetensors or PyTorch file, a model "
+            "folder, an .ini file or a plugin",
+            path);
     return status;
 }

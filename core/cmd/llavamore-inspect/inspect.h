@@ -9,6 +9,7 @@
 #include "base/host.h"
 #include "plugin/loader.h"
 #include <jansson.h>
+#include <llavamore/host.h>
 
 #define PROGRAM "llavamore-inspect"
 
@@ -17,9 +18,14 @@ more_status inspect_path(const core_host *host, core_registry *registry, const c
                          more_error *error);
 
 /* A folder or file of weights: format, tensors, layout, and for each part which plugin takes it and why, and an INI
- * that runs it. `all_tensors` lists each. */
-more_status inspect_checkpoint(const core_host *host, core_registry *registry, const char *path, bool all_tensors,
+ * that runs it. `file_kind` says what a file is ("PyTorch file"), whose tensors are then listed; NULL for a folder. */
+more_status inspect_checkpoint(const core_host *host, core_registry *registry, const char *path, const char *file_kind,
                                json_t **report, more_error *error);
+/* Adds to the report what the checkpoint is, its layout and its parts. Gives the INI file that runs it as a JSON text,
+ * NULL when no plugin takes any part; it names the checkpoint `weights`, and `lora` as its adapter unless that is NULL.
+ */
+json_t *inspect_parts(const core_host *host, core_registry *registry, more_checkpoint *checkpoint, const char *weights,
+                      const char *lora, json_t *report);
 /* A shared object: descriptor, option table, interfaces, functions. */
 more_status inspect_plugin(const char *path, json_t **report, more_error *error);
 /* An INI file: every key in force and where it was set. */

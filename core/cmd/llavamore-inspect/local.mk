@@ -7,5 +7,6 @@ core_cmd_llavamore_inspect_llavamore_inspect_SOURCES = \
 	core/cmd/llavamore-inspect/checkpoint.c \
 	core/cmd/llavamore-inspect/inspect.c core/cmd/llavamore-inspect/inspect.h \
 	core/cmd/llavamore-inspect/main.c \
+	core/cmd/llavamore-inspect/parts.c \
 	core/cmd/llavamore-inspect/preview.c
 core_cmd_llavamore_inspect_llavamore_inspect_LDADD = core/lib/libllavamore-internal.la $(CORE_LIBS)

@@ -13,13 +13,16 @@
 
 static const char help_text[] =
     "Usage: llavamore-inspect [--json] FILE|FOLDER|PLUGIN...\n"
+    "       llavamore-inspect --ini FILE|FOLDER >MY.ini\n"
     "       llavamore-inspect --preview PICTURE...\n"
     "       llavamore-inspect [--json] --keys\n"
     "\n"
-    "Says what each thing is: a model folder or .safetensors file (tensors, layout, which plugin takes\n"
-    "which part and why, and an INI file that runs it), a plugin (.so), an .ini file, a picture.\n"
+    "Says what each thing is: a model folder, an adapter, a .safetensors or PyTorch file (tensors, layout,\n"
+    "which plugin takes which part and why, and an INI file that runs it), a plugin (.so), an .ini file,\n"
+    "a picture.\n"
     "\n"
     "      --json     print JSON, one object a thing\n"
+    "      --ini      print the INI file alone, for llavamore-run -c\n"
     "      --preview  show pictures in a terminal of 24-bit colour\n"
     "      --keys     print the sections and keys of an INI file\n"
     "  -h, --help     print this text\n"
@@ -27,12 +30,16 @@ static const char help_text[] =
     "\n"
     "Exit codes are those of llavamore-run(1); of several things the first that failed counts.\n";
 
-enum { OPTION_JSON = 256, OPTION_KEYS, OPTION_PREVIEW, OPTION_VERSION };
+enum { OPTION_JSON = 256, OPTION_INI, OPTION_KEYS, OPTION_PREVIEW, OPTION_VERSION };
 
 static const struct option long_options[] = {
-    {"json", no_argument, NULL, OPTION_JSON},       {"keys", no_argument, NULL, OPTION_KEYS},
-    {"preview", no_argument, NULL, OPTION_PREVIEW}, {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"keys", no_argument, NULL, OPTION_KEYS},
+    {"ini", no_argument, NULL, OPTION_INI},
+    {"preview", no_argument, NULL, OPTION_PREVIEW},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 /* ---- Reports for people ----------------------------------------------------------------------------------------- */
@@ -83,9 +90,12 @@ static void print_parts(FILE *file, const json_t *list)
     const json_t *part, *plugin;
     json_array_foreach(list, i, part)
     {
-        fprintf(file, "  %s: %lld tensors, %.1f MiB\n", text_at(part, "part"),
-                (long long)json_integer_value(json_object_get(part, "tensors")),
-                (double)json_integer_value(json_object_get(part, "bytes")) / (1 << 20));
+        if (json_object_get(part, "missing"))
+            fprintf(file, "  %s: %s\n", text_at(part, "part"), text_at(part, "missing"));
+        else
+            fprintf(file, "  %s: %lld tensors, %.1f MiB, in %s\n", text_at(part, "part"),
+                    (long long)json_integer_value(json_object_get(part, "tensors")),
+                    (double)json_integer_value(json_object_get(part, "bytes")) / (1 << 20), text_at(part, "weights"));
         json_array_foreach(json_object_get(part, "plugins"), k, plugin)
         {
             fprintf(file, "    %-12s score %3lld: %s\n", text_at(plugin, "plugin"),
@@ -133,18 +143,39 @@ static void layout(FILE *file, const json_t *report)
 
 /* ---- The command line ------------------------------------------------------------------------------------------- */
 
-static int inspect_one(const core_host *host, core_registry *registry, const char *path, bool as_json, output *out)
+/* How reports are printed. */
+typedef enum report_form { FORM_TEXT, FORM_JSON, FORM_INI } report_form;
+
+static more_status print_ini(output *out, const json_t *report, const char *path, more_error *error)
+{
+    const char *ini = text_at(report, "ini");
+    if (!*ini)
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: no INI file runs it: no plugin takes any part (llavamore-inspect %s says why)", path,
+                         path);
+    output_text(out, "; ");
+    output_text(out, text_at(report, "what"));
+    output_text(out, ": ");
+    output_text(out, text_at(report, "path"));
+    output_text(out, "\n");
+    output_text(out, ini);
+    return MORE_OK;
+}
+
+static int inspect_one(const core_host *host, core_registry *registry, const char *path, report_form form, output *out)
 {
     more_error error = {{0}};
     json_t *report = NULL;
     more_status status = inspect_path(host, registry, path, &report, &error);
-    if (status == MORE_OK)
-        status = print_report(out, report, as_json, layout, &error);
+    if (status == MORE_OK && form == FORM_INI)
+        status = print_ini(out, report, path, &error);
+    else if (status == MORE_OK)
+        status = print_report(out, report, form == FORM_JSON, layout, &error);
     json_decref(report);
     return status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
 }
 
-static int inspect_all(char **paths, int count, bool as_json, output *out)
+static int inspect_all(char **paths, int count, report_form form, output *out)
 {
     more_error error = {{0}};
     core_host *host = NULL;
@@ -157,9 +188,9 @@ static int inspect_all(char **paths, int count, bool as_json, output *out)
     if (status != MORE_OK)
         code = fail_status(PROGRAM, status, &error);
     for (int i = 0; i < count && status == MORE_OK && !out->error; i++) {
-        if (i && !as_json)
+        if (i && form != FORM_JSON)
             output_text(out, "\n");
-        int one = inspect_one(host, registry, paths[i], as_json, out);
+        int one = inspect_one(host, registry, paths[i], form, out);
         if (code == EXIT_SUCCESS)
             code = one;
     }
@@ -190,11 +221,14 @@ static int show_keys(bool as_json, output *out)
 
 static int run(int argc, char **argv, output *out)
 {
-    bool as_json = false, keys = false, preview = false;
+    bool as_json = false, as_ini = false, keys = false, preview = false;
     for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         switch (option) {
         case OPTION_JSON:
             as_json = true;
+            break;
+        case OPTION_INI:
+            as_ini = true;
             break;
         case OPTION_KEYS:
             keys = true;
@@ -216,9 +250,11 @@ static int run(int argc, char **argv, output *out)
         return show_keys(as_json, out);
     if (keys || optind == argc)
         return fail(PROGRAM, EXIT_USAGE, keys ? "--keys takes no file" : "what? Give a file, a folder or a plugin");
+    if (as_ini && (as_json || preview || argc - optind != 1))
+        return fail(PROGRAM, EXIT_USAGE, "--ini takes one file or folder, and neither --json nor --preview");
     if (preview)
         return preview_all(argv + optind, argc - optind, out);
-    return inspect_all(argv + optind, argc - optind, as_json, out);
+    return inspect_all(argv + optind, argc - optind, as_json ? FORM_JSON : as_ini ? FORM_INI : FORM_TEXT, out);
 }
 
 int main(int argc, char **argv)

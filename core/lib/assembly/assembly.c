@@ -28,6 +28,37 @@ more_status core_assembly_locate(const core_assembly *assembly, const char *sect
     return core_weights_locate(entry->value, entry->folder, path, error);
 }
 
+/* Puts one adapter, a place as `weights` names them, on the folder. */
+static more_status add_adapter(core_assembly *assembly, const char *place, const char *base_folder, more_error *error)
+{
+    char *path = NULL;
+    more_checkpoint *merged = NULL;
+    more_status status = core_weights_locate(place, base_folder, &path, error);
+    if (status == MORE_OK)
+        status = core_checkpoint_add_adapter(assembly->folder, path, &merged, error);
+    if (status == MORE_OK) {
+        core_log(core_host_abi(assembly->host), MORE_LOG_INFO, "llm", "adapter %s is merged into %s as it is read",
+                 path, assembly->language_path);
+        core_checkpoint_release(assembly->folder);
+        assembly->folder = merged;
+    }
+    free(path);
+    return status;
+}
+
+/* Those of [llm] lora, in their order. */
+static more_status add_adapters(core_assembly *assembly, more_error *error)
+{
+    const core_config_entry *entry = core_config_find(assembly->config, "llm", "lora");
+    char *list = entry ? strdup(entry->value) : NULL, *rest = NULL;
+    more_status status = entry && !list ? more_fail(error, MORE_ERROR_MEMORY, "out of memory") : MORE_OK;
+    for (char *one = list ? strtok_r(list, ":", &rest) : NULL; one && status == MORE_OK;
+         one = strtok_r(NULL, ":", &rest))
+        status = add_adapter(assembly, one, entry->folder, error);
+    free(list);
+    return status;
+}
+
 static more_status open_folder(core_assembly *assembly, more_error *error)
 {
     more_status status = core_assembly_locate(assembly, "llm", &assembly->language_path, error);
@@ -37,6 +68,8 @@ static more_status open_folder(core_assembly *assembly, more_error *error)
             "[llm] weights is not set: give a model folder in the INI file or with --set llm.weights=PATH");
     if (status == MORE_OK)
         status = core_checkpoint_open(assembly->language_path, &assembly->folder, error);
+    if (status == MORE_OK)
+        status = add_adapters(assembly, error);
     char *layouts = core_data_folder("layouts");
     if (status == MORE_OK && !layouts)
         status = more_fail(error, MORE_ERROR_MEMORY, "out of memory");
@@ -62,6 +95,7 @@ more_status core_assembly_open_language(core_assembly *assembly, more_error *err
     assembly->language_api = assembly->language_part.interface;
     more_open arguments = core_backbone_open(&assembly->language_part, host, assembly->flags);
     status = assembly->language_api->open(&arguments, &assembly->language, error);
+    status = core_backbone_opened(&assembly->language_part, host, "llm", status, error);
     if (status != MORE_OK)
         return status;
     assembly->language_info.struct_size = MORE_STRUCT_SIZE(more_language_info, weight_formats);
@@ -100,6 +134,8 @@ more_status core_assembly_open(core_config *config, core_host *host, core_regist
     if (status == MORE_OK)
         status = core_assembly_open_text(assembly, error);
     if (status == MORE_OK)
+        status = core_assembly_check_text(assembly, error);
+    if (status == MORE_OK)
         status = core_assembly_open_vision(assembly, error);
     if (status != MORE_OK) {
         core_assembly_close(assembly);
@@ -130,6 +166,7 @@ void core_assembly_close(core_assembly *assembly)
     core_ids_free(&assembly->stop_ids);
     core_layout_free(assembly->layout);
     core_checkpoint_release(assembly->folder);
+    free(assembly->steps_source);
     free(assembly->steps);
     free(assembly->projector_path);
     free(assembly->vision_path);

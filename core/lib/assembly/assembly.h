@@ -9,6 +9,7 @@
 #include "assembly/backbone.h"
 #include "base/host.h"
 #include "generate/sampler.h"
+#include "generate/scales.h"
 #include "image/preprocess.h"
 #include "plugin/call.h"
 #include "text/template.h"
@@ -51,8 +52,12 @@ typedef struct core_assembly {
     int32_t layers[CORE_MAX_LAYERS];
     int32_t layer_count;
     more_select select;
-    char *steps;      /* preprocessing, as text */
-    bool pads_square; /* a step of it pads to a square */
+    core_scale scales[CORE_MAX_SCALES]; /* of [vision] scales, ascending; none = the picture as it is */
+    int32_t scale_count;
+    more_vision_plan nominal; /* what a square picture of the trained size becomes */
+    char *steps;              /* preprocessing, as text */
+    char *steps_source;       /* whose they are, for messages: a file, a line of the INI, a plugin */
+    bool pads_square;         /* a step of it pads to a square */
     core_pipeline *preprocess;
 
     char *projector_path;
@@ -85,6 +90,12 @@ char *core_assembly_setting(const core_assembly *assembly, const char *name);
 more_status core_assembly_locate(const core_assembly *assembly, const char *section, char **path, more_error *error);
 more_status core_assembly_open_language(core_assembly *assembly, more_error *error);
 more_status core_assembly_open_vision(core_assembly *assembly, more_error *error);
+/* The steps, and what they deliver held against what the encoder takes; the encoder is open. */
+more_status core_assembly_open_preprocessing(core_assembly *assembly, more_error *error);
+/* Channels of a feature row: the encoder's, times the layers, times the scales. */
+int64_t core_assembly_feature_width(const core_assembly *assembly);
 more_status core_assembly_open_text(core_assembly *assembly, more_error *error);
+/* Whether template, tokenizer and language model belong together; all are open. */
+more_status core_assembly_check_text(const core_assembly *assembly, more_error *error);
 
 #endif

@@ -2,12 +2,15 @@
 #include "assembly/backbone.h"
 
 #include "base/host.h"
+#include "base/json.h"
 #include "weights/checkpoint.h"
 #include <llavamore/language.h>
 #include <llavamore/projector.h>
 #include <llavamore/vision.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CERTAIN 100 /* score of a plugin whose architecture the config names */
 
 _Static_assert(offsetof(core_backbone_interface, tensor_map) == offsetof(more_vision_interface, tensor_map) &&
                    offsetof(core_backbone_interface, tensor_map) == offsetof(more_projector_interface, tensor_map) &&
@@ -25,54 +28,136 @@ static more_recognition recognise(const void *interface, const more_host *host, 
     return recognition;
 }
 
-static more_status choose_named(core_registry *registry, const char *kind, const char *id, const more_host *host,
-                                more_checkpoint *part, core_backbone *backbone, more_error *error)
+static json_t *candidate(const core_plugin_file *file, const more_recognition *said)
 {
-    more_status status = core_registry_find(registry, kind, id, &backbone->file, error);
-    if (status == MORE_OK) {
-        backbone->interface = core_plugin_interface(backbone->file->plugin);
-        backbone->recognition = recognise(backbone->interface, host, part);
-    }
-    backbone->chosen_by_user = true;
-    return status;
+    return json_pack("{s:s, s:i, s:o}", "plugin", file->id, "score", (int)said->score, "reason",
+                     core_json_text(said->reason));
 }
 
-/* What each plugin of the kind said, for the message that none fits. */
-static more_status nobody_fits(const char *kind, more_checkpoint *part, const core_buffer *reasons, more_error *error)
+/* Keeps `others` in falling order of score, equal ones in the order of arrival. */
+static void add_other(json_t *others, const core_plugin_file *file, const more_recognition *said)
 {
-    const char *said = reasons->size && !reasons->failed ? reasons->data : "no plugin of this kind was found";
-    return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: no %s plugin takes this checkpoint: %s",
-                     core_weights_service()->path(part), kind, said);
+    size_t at = json_array_size(others);
+    while (at && json_integer_value(json_object_get(json_array_get(others, at - 1), "score")) < said->score)
+        at--;
+    if (said->score > 0)
+        json_array_insert_new(others, at, candidate(file, said));
 }
 
-static more_status choose_best(core_registry *registry, const char *kind, const more_host *host, more_checkpoint *part,
-                               core_backbone *backbone, more_error *error)
+static void take(core_backbone *backbone, const core_plugin_file *file, const more_recognition *said)
 {
-    const core_plugin_file *files, *rival = NULL;
+    if (backbone->file)
+        add_other(backbone->others, backbone->file, &backbone->recognition);
+    backbone->file = file;
+    backbone->interface = core_plugin_interface(file->plugin);
+    backbone->recognition = *said;
+}
+
+/* Asks every plugin of the kind. `chosen` (NULL = none) is taken whatever it says, else the best; `reasons` gets what
+ * each said. */
+static more_status ask_all(core_registry *registry, const char *kind, const core_plugin_file *chosen,
+                           const more_host *host, more_checkpoint *part, core_backbone *backbone, core_buffer *reasons,
+                           more_error *error)
+{
+    const core_plugin_file *files;
     size_t count;
-    core_buffer reasons = {0};
     more_status status = core_registry_list(registry, &files, &count, error);
     for (size_t i = 0; status == MORE_OK && i < count; i++) {
         if (!files[i].plugin || strcmp(files[i].kind, kind) != 0 || !core_registry_chosen(registry, &files[i]))
             continue;
-        const void *interface = core_plugin_interface(files[i].plugin);
-        more_recognition said = recognise(interface, host, part);
-        core_buffer_format(&reasons, "%s%s: %s", reasons.size ? "; " : "", files[i].id, said.reason);
-        if (said.score == backbone->recognition.score && backbone->file)
-            rival = &files[i];
-        if (said.score <= backbone->recognition.score)
-            continue;
-        backbone->file = &files[i];
-        backbone->interface = interface;
-        backbone->recognition = said;
-        rival = NULL;
+        more_recognition said = recognise(core_plugin_interface(files[i].plugin), host, part);
+        core_buffer_format(reasons, "%s%s: %s", reasons->size ? "; " : "", files[i].id, said.reason);
+        if (chosen ? &files[i] == chosen : said.score > backbone->recognition.score)
+            take(backbone, &files[i], &said);
+        else
+            add_other(backbone->others, &files[i], &said);
     }
+    return status;
+}
+
+/* The best of the others; NULL when there is none. */
+static const char *rival_of(const core_backbone *backbone, int *score, const char **reason)
+{
+    json_t *best = json_array_get(backbone->others, 0);
+    const char *said = json_string_value(json_object_get(best, "reason"));
+    *score = (int)json_integer_value(json_object_get(best, "score"));
+    *reason = said ? said : "";
+    return json_string_value(json_object_get(best, "plugin"));
+}
+
+/* A plugin that the user chose must not take what it does not know where the config names another one's architecture:
+ * tensors of the same names would load, and answer nonsense. */
+static more_status refuse_strange(const core_backbone *backbone, const char *section, more_checkpoint *part,
+                                  more_error *error)
+{
+    int score;
+    const char *reason, *rival = rival_of(backbone, &score, &reason);
+    if (backbone->recognition.score > 0 || !rival || score < CERTAIN)
+        return MORE_OK;
+    return more_fail(
+        error, MORE_ERROR_UNSUPPORTED,
+        "%s: plugin '%s' does not know this checkpoint (%.200s), plugin '%s' does (%.200s): say [%s] plugin "
+        "= %s, or give other weights",
+        core_weights_service()->path(part), backbone->file->id, backbone->recognition.reason, rival, reason, section,
+        rival);
+}
+
+static more_status choose(core_registry *registry, const char *section, const char *kind, const char *id,
+                          const more_host *host, more_checkpoint *part, core_backbone *backbone, more_error *error)
+{
+    const core_plugin_file *chosen = NULL;
+    core_buffer reasons = {0};
+    more_status status = MORE_OK;
+    backbone->chosen_by_user = strcmp(id, "auto") != 0;
+    backbone->others = json_array();
+    if (backbone->chosen_by_user)
+        status = core_registry_find(registry, kind, id, &chosen, error);
+    if (status == MORE_OK)
+        status = ask_all(registry, kind, chosen, host, part, backbone, &reasons, error);
+    /* What each plugin of the kind said is why none fits. */
     if (status == MORE_OK && !backbone->file)
-        status = nobody_fits(kind, part, &reasons, error);
-    else if (status == MORE_OK && rival)
-        core_log(host, MORE_LOG_WARNING, kind, "'%s' and '%s' fit %s equally well: took '%s'; say plugin = to choose",
-                 backbone->file->id, rival->id, core_weights_service()->path(part), backbone->file->id);
+        status = more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: no %s plugin takes this checkpoint: %s",
+                           core_weights_service()->path(part), kind,
+                           reasons.size && !reasons.failed ? reasons.data : "no plugin of this kind was found");
+    if (status == MORE_OK && backbone->chosen_by_user)
+        status = refuse_strange(backbone, section, part, error);
     core_buffer_free(&reasons);
+    return status;
+}
+
+static void tell_choice(const core_backbone *backbone, const more_host *host, const char *kind, more_checkpoint *part)
+{
+    const char *path = core_weights_service()->path(part), *id = backbone->file->id, *reason;
+    int score;
+    const char *rival = rival_of(backbone, &score, &reason), *why = backbone->recognition.reason;
+    if (rival && !backbone->chosen_by_user && score == backbone->recognition.score)
+        core_log(host, MORE_LOG_WARNING, kind, "'%s' and '%s' fit %s equally well: took '%s'; say plugin = to choose",
+                 id, rival, path, id);
+    if (rival)
+        core_log(host, MORE_LOG_INFO, kind,
+                 "plugin '%s' for %s (%s; %.200s, score %d); '%s' fits too (%.200s, score %d)", id, path,
+                 backbone->chosen_by_user ? "as the settings say" : "the best fit", why,
+                 (int)backbone->recognition.score, rival, reason, score);
+    else
+        core_log(host, MORE_LOG_INFO, kind, "plugin '%s' for %s (%s)", id, path, why[0] ? why : "as the settings say");
+}
+
+more_status core_backbone_opened(const core_backbone *backbone, const more_host *host, const char *section,
+                                 more_status status, more_error *error)
+{
+    const char *path = core_weights_service()->path(backbone->checkpoint), *reason;
+    int score;
+    const char *rival = rival_of(backbone, &score, &reason);
+    if (!backbone->chosen_by_user || backbone->recognition.score > 0 || !rival || status == MORE_ERROR_CANCELLED)
+        return status;
+    if (status == MORE_OK) {
+        core_log(host, MORE_LOG_WARNING, section, "plugin '%s' does not know %s (%.200s), but '%s' does (%.200s)",
+                 backbone->file->id, path, backbone->recognition.reason, rival, reason);
+    } else if (error) {
+        more_error said = *error;
+        more_fail(error, status, "%.700s; plugin '%s' fits it (%.120s): say [%s] plugin = %s", said.message, rival,
+                  reason, section, rival);
+    }
     return status;
 }
 
@@ -95,18 +180,12 @@ more_status core_backbone_choose(core_registry *registry, core_config *config, c
 {
     const char *kind = core_section_find(section)->plugin_kind;
     const char *id = core_config_string(config, section, "plugin");
-    more_status status;
     *backbone = (core_backbone){0};
-    if (strcmp(id, "auto") != 0)
-        status = choose_named(registry, kind, id, host, part, backbone, error);
-    else
-        status = choose_best(registry, kind, host, part, backbone, error);
+    more_status status = choose(registry, section, kind, id, host, part, backbone, error);
     if (status == MORE_OK)
         status = bind(config, section, part, backbone, error);
     if (status == MORE_OK)
-        core_log(host, MORE_LOG_INFO, kind, "plugin '%s' for %s (%s)", backbone->file->id,
-                 core_weights_service()->path(part),
-                 backbone->recognition.reason[0] ? backbone->recognition.reason : "as the INI says");
+        tell_choice(backbone, host, kind, part);
     else
         core_backbone_clear(backbone);
     return status;
@@ -114,6 +193,7 @@ more_status core_backbone_choose(core_registry *registry, core_config *config, c
 
 void core_backbone_clear(core_backbone *backbone)
 {
+    json_decref(backbone->others);
     core_options_free(&backbone->options);
     core_checkpoint_release(backbone->checkpoint);
     *backbone = (core_backbone){0};

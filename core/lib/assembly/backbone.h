@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "plugin/loader.h"
+#include <jansson.h>
 #include <llavamore/backbone.h>
 
 /* One part of an assembly before its interface is opened. Zero-initialise; freed by core_backbone_clear. */
@@ -17,6 +18,7 @@ typedef struct core_backbone {
     core_options options;         /* the plugin's own keys */
     more_recognition recognition; /* what the plugin said of the checkpoint */
     bool chosen_by_user;          /* `plugin =` was given */
+    json_t *others;               /* [{"plugin", "score", "reason"}]: what else fits, the best first */
 } core_backbone;
 
 /* recognise and tensor_map of the three interfaces, which begin alike. */
@@ -27,11 +29,17 @@ typedef struct core_backbone_interface {
 } core_backbone_interface;
 
 /* Chooses the plugin of config section `section`: `plugin = ` there, else the one of its kind that recognises `part`
- * best (equal scores: the first in search order, and a log line names both). Takes over what recognise() says follows
- * for the section, binds the tensor map and parses the plugin's own keys. `part` is retained by the result. */
+ * best (equal scores: the first in search order, and a warning names both). A plugin asked for by name that does not
+ * know a checkpoint whose config names another's architecture is MORE_ERROR_UNSUPPORTED. An info line says what was
+ * taken, why, and what else fits. Takes over what recognise() says follows for the section, binds the tensor map and
+ * parses the plugin's own keys. `part` is retained by the result. */
 more_status core_backbone_choose(core_registry *registry, core_config *config, const more_host *host,
                                  const char *section, more_checkpoint *part, core_backbone *backbone,
                                  more_error *error);
+/* To be called with what the plugin's open() returned, which it passes on. Where the user chose a plugin that does not
+ * know the checkpoint and another does, the error gets that said behind it, and a success a warning. */
+more_status core_backbone_opened(const core_backbone *backbone, const more_host *host, const char *section,
+                                 more_status status, more_error *error);
 void core_backbone_clear(core_backbone *backbone);
 /* The arguments of open() on the host's CPU. */
 more_open core_backbone_open(const core_backbone *backbone, const more_host *host, more_open_flags flags);

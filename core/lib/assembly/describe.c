@@ -4,6 +4,7 @@
  */
 #include "assembly/assembly.h"
 #include "base/json.h"
+#include "generate/multiscale.h"
 #include "weights/checkpoint.h"
 
 static json_t *describe_memory(const more_memory *memory)
@@ -16,9 +17,10 @@ static json_t *describe_memory(const more_memory *memory)
 /* What every part says of itself; the caller adds its own facts. */
 static json_t *describe_part(const core_backbone *part, const char *path)
 {
-    return json_pack("{s:s, s:s, s:o, s:b, s:o, s:o, s:I}", "plugin", part->file->id, "version",
+    return json_pack("{s:s, s:s, s:o, s:b, s:i, s:o, s:O, s:o, s:I}", "plugin", part->file->id, "version",
                      part->file->plugin->version, "file", core_json_text(part->file->path), "chosen_by_user",
-                     part->chosen_by_user, "reason", core_json_text(part->recognition.reason), "weights",
+                     part->chosen_by_user, "score", (int)part->recognition.score, "reason",
+                     core_json_text(part->recognition.reason), "also_fits", part->others, "weights",
                      core_json_text(path), "stored_bytes", (json_int_t)core_checkpoint_bytes(part->checkpoint));
 }
 
@@ -30,20 +32,34 @@ static json_t *describe_layers(const core_assembly *assembly)
     return layers;
 }
 
+/* S2's sides in pixels and the tiles that each is cut into; nothing without S2. */
+static void add_scales(const core_assembly *assembly, json_t *part)
+{
+    json_t *sides = json_array(), *tiles = json_array();
+    for (int32_t i = 0; i < assembly->scale_count; i++) {
+        json_array_append_new(sides, json_integer(assembly->scales[i].side));
+        json_array_append_new(tiles, json_integer(assembly->scales[i].tiles * assembly->scales[i].tiles));
+    }
+    if (assembly->scale_count)
+        json_object_update_new(part, json_pack("{s:O, s:O}", "scales", sides, "tiles", tiles));
+    json_decref(sides);
+    json_decref(tiles);
+}
+
 static more_status describe_vision(const core_assembly *assembly, json_t *json, int64_t *image_tokens,
                                    more_error *error)
 {
     const more_vision_info *info = &assembly->vision_info;
-    more_vision_plan plan = {.struct_size = MORE_STRUCT_SIZE(more_vision_plan, tokens)};
+    const more_vision_plan *plan = &assembly->nominal;
     more_memory vision = {0}, projector = {0};
-    more_status status = assembly->vision_api->plan(assembly->vision, info->image_size, info->image_size, &plan, error);
-    if (status == MORE_OK)
-        status = assembly->vision_api->estimate(assembly->vision, 1, &vision, error);
+    more_status status =
+        assembly->vision_api->estimate(assembly->vision, core_multiscale_images(assembly), &vision, error);
     if (status != MORE_OK)
         return status;
-    int64_t prefix = assembly->select == MORE_SELECT_PATCH ? 0 : plan.prefix_tokens;
-    more_grid grid = {plan.grid_width, plan.grid_height, prefix};
-    int64_t features = grid.grid_width * grid.grid_height + prefix, width = info->feature_width * assembly->layer_count;
+    vision.activation_bytes += core_multiscale_bytes(assembly);
+    int64_t prefix = assembly->select == MORE_SELECT_PATCH ? 0 : plan->prefix_tokens;
+    more_grid grid = {plan->grid_width, plan->grid_height, prefix};
+    int64_t features = grid.grid_width * grid.grid_height + prefix, width = core_assembly_feature_width(assembly);
     status = assembly->projector_api->plan(assembly->projector, &grid, image_tokens, error);
     if (status == MORE_OK)
         status = assembly->projector_api->estimate(assembly->projector, features, &projector, error);
@@ -54,12 +70,15 @@ static more_status describe_vision(const core_assembly *assembly, json_t *json, 
                                            (json_int_t)info->layers, "feature_width", (json_int_t)info->feature_width,
                                            "patch_size", (json_int_t)info->patch_size, "image_size",
                                            (json_int_t)info->image_size, "pixels", (json_int_t)3,
-                                           (json_int_t)plan.pixel_height, (json_int_t)plan.pixel_width, "features",
+                                           (json_int_t)plan->pixel_height, (json_int_t)plan->pixel_width, "features",
                                            (json_int_t)features, (json_int_t)width, "layers", describe_layers(assembly),
                                            "select", assembly->select == MORE_SELECT_PATCH ? "patch" : "cls_patch",
                                            "memory", describe_memory(&vision)));
+    add_scales(assembly, part);
     json_object_set_new(json, "vision", part);
-    json_object_set_new(json, "preprocess", json_pack("{s:s}", "steps", assembly->steps));
+    json_object_set_new(
+        json, "preprocess",
+        json_pack("{s:s, s:o}", "steps", assembly->steps, "source", core_json_text(assembly->steps_source)));
     part = describe_part(&assembly->projector_part, assembly->projector_path);
     json_object_update_new(part,
                            json_pack("{s:[I,I], s:[I,I], s:o}", "input", (json_int_t)features, (json_int_t)width,

@@ -15,14 +15,7 @@ static more_status open_tokenizer(core_assembly *assembly, more_error *error)
     const char *path = core_config_string(assembly->config, "llm", "tokenizer");
     if (!path || !path[0])
         path = core_checkpoint_folder(assembly->folder);
-    more_status status = core_tokenizer_load(path, &assembly->tokenizer, error);
-    if (status != MORE_OK)
-        return status;
-    if (core_tokenizer_size(assembly->tokenizer) > assembly->language_info.vocabulary)
-        core_log(core_host_abi(assembly->host), MORE_LOG_WARNING, "tokenizer",
-                 "it has %d tokens, the language model %lld rows: a prompt that uses the others will be refused",
-                 core_tokenizer_size(assembly->tokenizer), (long long)assembly->language_info.vocabulary);
-    return MORE_OK;
+    return core_tokenizer_load(path, &assembly->tokenizer, error);
 }
 
 static more_status open_template(core_assembly *assembly, more_error *error)
@@ -40,7 +33,9 @@ static more_status open_template(core_assembly *assembly, more_error *error)
     char *folder = core_data_folder("templates");
     if (!folder)
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
-    more_status status = core_template_load(source, folder, &assembly->conversation, error);
+    const char *compat = core_config_string(assembly->config, "llm", "prompt_compat");
+    more_status status = core_template_load(source, folder, compat && strcmp(compat, "none") ? compat : NULL,
+                                            &assembly->conversation, error);
     free(folder);
     return status;
 }

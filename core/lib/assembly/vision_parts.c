@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The eyes of an assembly: encoder, preprocessing and projector.
+ * The eyes of an assembly: encoder and projector; preprocessing.c has what comes before them.
  */
 #include "assembly/assembly.h"
 #include "assembly/data.h"
+#include "generate/multiscale.h"
+#include "plugin/value.h"
 #include "weights/checkpoint.h"
 #include "weights/locate.h"
 #include <stdlib.h>
@@ -68,28 +70,46 @@ static more_status tower_part(more_checkpoint *whole, more_checkpoint **part, mo
 
 static more_status parse_layers(core_assembly *assembly, const char *text, more_error *error)
 {
-    const char *at = text;
+    more_error reason = {{0}};
     int64_t layers = assembly->vision_info.layers;
-    assembly->layer_count = 0;
-    while (*at) {
-        char *end;
-        long layer = strtol(at, &end, 10);
-        if (end == at || (*end && *end != ',' && *end != ' '))
-            return more_fail(error, MORE_ERROR_ARGUMENT, "[vision] layer = %s: want numbers such as -2 or -2, -5",
-                             text);
-        if (layer > layers || layer < -(layers + 1))
+    if (core_int32_list(text, assembly->layers, CORE_MAX_LAYERS, &assembly->layer_count, &reason) != MORE_OK)
+        return more_fail(error, MORE_ERROR_ARGUMENT, "[vision] layer = %.100s: %.400s", text, reason.message);
+    for (int32_t i = 0; i < assembly->layer_count; i++)
+        if (assembly->layers[i] > layers || assembly->layers[i] < -(layers + 1))
             return more_fail(error, MORE_ERROR_ARGUMENT,
-                             "[vision] layer = %ld: %s has hidden states 0 to %lld (or -1 to %lld from the end)", layer,
-                             assembly->vision_path, (long long)layers, (long long)-(layers + 1));
-        if (assembly->layer_count == CORE_MAX_LAYERS)
-            return more_fail(error, MORE_ERROR_ARGUMENT, "[vision] layer = %s: at most %d layers", text,
-                             CORE_MAX_LAYERS);
-        assembly->layers[assembly->layer_count++] = (int32_t)layer;
-        at = end + strspn(end, ", ");
-    }
-    if (!assembly->layer_count)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "[vision] layer is empty: want a number such as -2");
+                             "[vision] layer = %d: %s has hidden states 0 to %lld (or -1 to %lld from the end)",
+                             (int)assembly->layers[i], assembly->vision_path, (long long)layers,
+                             (long long)-(layers + 1));
     return MORE_OK;
+}
+
+/* S2: what the user says, else, where the checkpoint was trained so, its own scales. */
+static more_status read_scales(core_assembly *assembly, more_error *error)
+{
+    const core_config_entry *entry = core_config_find(assembly->config, "vision", "scales");
+    bool given = entry && entry->rank > CORE_FROM_CHECKPOINT && entry->value[0] && strcmp(entry->value, "auto") != 0;
+    char *used = given ? NULL : core_assembly_setting(assembly, "vision.multiscale");
+    char *text = given || (used && !strcmp(used, "true")) ? core_assembly_setting(assembly, "vision.scales") : NULL;
+    long long side = assembly->vision_info.image_size;
+    char thrice[64];
+    more_error reason = {{0}};
+    more_status status = MORE_OK;
+    snprintf(thrice, sizeof thrice, "%lld,%lld,%lld", side, 2 * side, 3 * side);
+    const char *scales = text ? text : used && !strcmp(used, "true") ? thrice : "none";
+    if (strcmp(scales, "none") != 0)
+        status = core_scales_parse(scales, assembly->scales, &assembly->scale_count, &reason);
+    if (status != MORE_OK)
+        more_fail(error, status, "[vision] scales = %.100s: %.400s; want sides in pixels such as %s", scales,
+                  reason.message, thrice);
+    free(text);
+    free(used);
+    return status == MORE_OK ? core_multiscale_check(assembly, error) : status;
+}
+
+int64_t core_assembly_feature_width(const core_assembly *assembly)
+{
+    int64_t scales = assembly->scale_count ? assembly->scale_count : 1;
+    return assembly->vision_info.feature_width * assembly->layer_count * scales;
 }
 
 static more_status read_selection(core_assembly *assembly, more_error *error)
@@ -103,7 +123,7 @@ static more_status read_selection(core_assembly *assembly, more_error *error)
         status = more_fail(error, MORE_ERROR_UNSUPPORTED, "[vision] select = %s: want patch or cls_patch", select);
     free(layer);
     free(select);
-    return status;
+    return status == MORE_OK ? read_scales(assembly, error) : status;
 }
 
 static more_status open_encoder(core_assembly *assembly, more_checkpoint *part, more_error *error)
@@ -116,48 +136,12 @@ static more_status open_encoder(core_assembly *assembly, more_checkpoint *part, 
     assembly->vision_api = assembly->vision_part.interface;
     more_open arguments = core_backbone_open(&assembly->vision_part, host, assembly->flags);
     status = assembly->vision_api->open(&arguments, &assembly->vision, error);
+    status = core_backbone_opened(&assembly->vision_part, host, "vision", status, error);
     if (status != MORE_OK)
         return status;
     assembly->vision_info.struct_size = MORE_STRUCT_SIZE(more_vision_info, weight_formats);
     assembly->vision_api->describe(assembly->vision, &assembly->vision_info);
     return read_selection(assembly, error);
-}
-
-static core_pad read_padding(const core_assembly *assembly)
-{
-    char *text = core_assembly_setting(assembly, "preprocess.pad");
-    core_pad pad = CORE_PAD_NONE;
-    if (text && (!strcmp(text, "square") || !strcmp(text, "pad")))
-        pad = CORE_PAD_SQUARE;
-    else if (text && strcmp(text, "none") != 0)
-        core_log(core_host_abi(assembly->host), MORE_LOG_INFO, "preprocess", "image_aspect_ratio '%s' adds no padding",
-                 text);
-    free(text);
-    return pad;
-}
-
-/* The steps come from the INI, which is then taken as it stands, else from the tower's preprocessor_config.json, else
- * from the plugin. */
-static more_status open_preprocessing(core_assembly *assembly, more_error *error)
-{
-    const core_config_entry *given = core_config_find(assembly->config, "preprocess", "steps");
-    const char *where = given ? given->where : assembly->vision_path;
-    core_pad pad = read_padding(assembly);
-    more_status status;
-    if (given) {
-        status = core_preprocess_add_padding(given->value, pad, &assembly->steps, error);
-    } else {
-        const char *folder = core_checkpoint_folder(assembly->vision_part.checkpoint);
-        status = core_preprocess_steps_from_config(folder, pad, &assembly->steps, error);
-        if (status == MORE_ERROR_NOT_FOUND)
-            status = core_preprocess_add_padding(assembly->vision_info.preprocess, pad, &assembly->steps, error);
-    }
-    if (status == MORE_OK)
-        status = core_pipeline_create(assembly->functions, assembly->steps, where,
-                                      core_config_int64(assembly->config, "preprocess", "max_pixels"),
-                                      &assembly->preprocess, error);
-    assembly->pads_square = assembly->steps && strstr(assembly->steps, "pad_square(");
-    return status;
 }
 
 /* The projector's part: of [projector] weights where given, else of the language folder. */
@@ -186,21 +170,50 @@ static more_status projector_part(core_assembly *assembly, more_checkpoint **par
     return status;
 }
 
+/* A refusal over the widths gets both sides by name: the plugin knows the numbers alone. */
+static void name_both_sides(const core_assembly *assembly, more_error *error)
+{
+    more_error said = *error;
+    more_fail(
+        error, MORE_ERROR_ARGUMENT,
+        "%.500s (%lld channels x %d layer(s) x %d scale(s) of encoder '%s', %.120s; width %lld of language model '%s', "
+        "%.120s)",
+        said.message, (long long)assembly->vision_info.feature_width, (int)assembly->layer_count,
+        assembly->scale_count ? (int)assembly->scale_count : 1, assembly->vision_part.file->id, assembly->vision_path,
+        (long long)assembly->language_info.width, assembly->language_part.file->id, assembly->language_path);
+}
+
+static more_status choose_projector(core_assembly *assembly, more_error *error)
+{
+    more_checkpoint *part = NULL;
+    more_error missing = {{0}};
+    more_status found = projector_part(assembly, &part, &missing), status = found;
+    /* Some projectors have no tensors: the folder's config, or the user, then names one. */
+    if (found == MORE_ERROR_NOT_FOUND && !*core_config_string(assembly->config, "projector", "weights"))
+        status = core_checkpoint_view(assembly->folder, &(core_view){0}, &part, &missing);
+    if (status != MORE_OK)
+        return more_fail(error, status, "%s", missing.message);
+    status = core_backbone_choose(assembly->registry, assembly->config, core_host_abi(assembly->host), "projector",
+                                  part, &assembly->projector_part, error);
+    core_checkpoint_release(part);
+    if (found == MORE_ERROR_NOT_FOUND && status == MORE_ERROR_UNSUPPORTED)
+        return more_fail(error, found, "%s", missing.message);
+    return status;
+}
+
 static more_status open_projector(core_assembly *assembly, more_error *error)
 {
     const more_host *host = core_host_abi(assembly->host);
-    more_checkpoint *part = NULL;
-    more_status status = projector_part(assembly, &part, error);
-    if (status == MORE_OK)
-        status = core_backbone_choose(assembly->registry, assembly->config, host, "projector", part,
-                                      &assembly->projector_part, error);
-    core_checkpoint_release(part);
+    more_status status = choose_projector(assembly, error);
     if (status != MORE_OK)
         return status;
     assembly->projector_api = assembly->projector_part.interface;
     more_open arguments = core_backbone_open(&assembly->projector_part, host, assembly->flags);
-    return assembly->projector_api->open(&arguments, assembly->vision_info.feature_width * assembly->layer_count,
-                                         assembly->language_info.width, &assembly->projector, error);
+    status = assembly->projector_api->open(&arguments, core_assembly_feature_width(assembly),
+                                           assembly->language_info.width, &assembly->projector, error);
+    if (status == MORE_ERROR_ARGUMENT && error)
+        name_both_sides(assembly, error);
+    return core_backbone_opened(&assembly->projector_part, host, "projector", status, error);
 }
 
 more_status core_assembly_open_vision(core_assembly *assembly, more_error *error)
@@ -216,7 +229,7 @@ more_status core_assembly_open_vision(core_assembly *assembly, more_error *error
     core_checkpoint_release(part);
     core_checkpoint_release(whole);
     if (status == MORE_OK)
-        status = open_preprocessing(assembly, error);
+        status = core_assembly_open_preprocessing(assembly, error);
     if (status == MORE_OK)
         status = open_projector(assembly, error);
     return status;

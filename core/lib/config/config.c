@@ -345,16 +345,36 @@ static bool needs_quotes(const char *value)
     return strstr(value, " ;") || strstr(value, " #");
 }
 
-/* `weights` is looked for relative to its file; a dump may lie anywhere. */
+/* `weights` is looked for relative to its file; a dump may lie anywhere: so what is there gets its whole path. */
+static void append_place(const core_config_entry *entry, const char *place, core_buffer *value)
+{
+    char *path = core_config_resolve(entry->folder, place);
+    core_buffer_text(value, path && (core_file_exists(path) || core_folder_exists(path)) ? path : place);
+    free(path);
+}
+
+/* NULL without memory. */
 static char *dumped_value(const core_config_entry *entry)
 {
-    if (core_key_path(entry->section, entry->key) == CORE_PATH_WEIGHTS) {
-        char *path = core_config_resolve(entry->folder, entry->value);
-        if (path && (core_file_exists(path) || core_folder_exists(path)))
-            return path;
-        free(path);
+    core_path_kind kind = core_key_path(entry->section, entry->key);
+    core_buffer value = {0};
+    if (!entry->value[0] || (kind != CORE_PATH_WEIGHTS && kind != CORE_PATH_WEIGHTS_LIST))
+        return strdup(entry->value);
+    char *copy = strdup(entry->value), *rest = NULL;
+    if (copy && kind == CORE_PATH_WEIGHTS)
+        append_place(entry, copy, &value);
+    for (char *one = copy && kind != CORE_PATH_WEIGHTS ? strtok_r(copy, ":", &rest) : NULL; one;
+         one = strtok_r(NULL, ":", &rest)) {
+        if (value.size)
+            core_buffer_text(&value, ":");
+        append_place(entry, one, &value);
     }
-    return strdup(entry->value);
+    bool failed = !copy;
+    free(copy);
+    if (!failed && value.data)
+        return core_buffer_take(&value);
+    core_buffer_free(&value);
+    return failed ? NULL : strdup("");
 }
 
 static void dump_entry(const core_config_entry *entry, core_buffer *buffer)

@@ -14,6 +14,9 @@ static const more_option vision_keys[] = {
     {"select", MORE_STRING, "auto", 0, 0, "auto|patch|cls_patch",
      "Rows that go to the projector: patch = those of patches, cls_patch = class and register tokens too; auto = the "
      "checkpoint's choice, else patch."},
+    {"scales", MORE_STRING, "auto", 0, 0, NULL,
+     "Sides in pixels, apart by commas, at which the encoder looks at each picture in tiles of the smallest (S2), such "
+     "as 336,672,1008: features are as many times wider; none = one look; auto = the checkpoint's choice, else none."},
 };
 
 static const more_option preprocess_keys[] = {
@@ -42,10 +45,16 @@ static const more_option llm_keys[] = {
      "Id of the language model's plugin; auto = the one that knows the weights best."},
     {"weights", MORE_STRING, "", 0, 0, NULL,
      "Checkpoint of the language model: a folder, a file, or org/name in the Hugging Face cache."},
+    {"lora", MORE_STRING, "", 0, 0, NULL,
+     "LoRA adapters that are merged into the weights as they are read, apart by colons: folders with an "
+     "adapter_config.json, or org/name in the Hugging Face cache."},
     {"tokenizer", MORE_STRING, "", 0, 0, NULL,
-     "Folder of tokenizer.json, or the file itself; empty = the language model's folder."},
+     "Folder of tokenizer.json or of a SentencePiece tokenizer.model, or the file itself; empty = the language model's "
+     "folder."},
     {"template", MORE_STRING, "auto", 0, 0, NULL,
      "Conversation template: a name from the template folder or an INI file; auto = what follows from the checkpoint."},
+    {"prompt_compat", MORE_STRING, "none", 0, 0, "none|lmms_eval",
+     "Prompts byte for byte as another program makes them, where they differ: lmms_eval = the study's evaluation."},
     {"system", MORE_STRING, "", 0, 0, NULL, "System text in place of the template's own; given but empty = none."},
     {"context", MORE_INT64, "0", 0, 1073741824.0, NULL,
      "Most rows (tokens of text and image) of a conversation; 0 = what the model was trained for."},
@@ -98,9 +107,10 @@ static const struct {
     const char *section, *key;
     core_path_kind kind;
 } paths[] = {
-    {"vision", "weights", CORE_PATH_WEIGHTS}, {"projector", "weights", CORE_PATH_WEIGHTS},
-    {"llm", "weights", CORE_PATH_WEIGHTS},    {"llm", "tokenizer", CORE_PATH_FILE},
-    {"llm", "template", CORE_PATH_NAMED},     {"runtime", "plugin_path", CORE_PATH_LIST},
+    {"vision", "weights", CORE_PATH_WEIGHTS},   {"projector", "weights", CORE_PATH_WEIGHTS},
+    {"llm", "weights", CORE_PATH_WEIGHTS},      {"llm", "tokenizer", CORE_PATH_FILE},
+    {"llm", "lora", CORE_PATH_WEIGHTS_LIST},    {"llm", "template", CORE_PATH_NAMED},
+    {"runtime", "plugin_path", CORE_PATH_LIST},
 };
 
 const core_section *core_section_at(size_t index)

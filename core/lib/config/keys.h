@@ -11,11 +11,12 @@
 /* How a key's text names files; such texts are resolved against the folder of the INI file in which they stand. */
 typedef int32_t core_path_kind;
 enum {
-    CORE_PATH_NONE = 0,    /* no path */
-    CORE_PATH_FILE = 1,    /* a file or folder */
-    CORE_PATH_LIST = 2,    /* several, apart by colons */
-    CORE_PATH_WEIGHTS = 3, /* a file or folder, or a name "org/name" of the model hub, or "synthetic" */
-    CORE_PATH_NAMED = 4    /* a bare name (no '/' and no ending), or a file */
+    CORE_PATH_NONE = 0,        /* no path */
+    CORE_PATH_FILE = 1,        /* a file or folder */
+    CORE_PATH_LIST = 2,        /* several, apart by colons */
+    CORE_PATH_WEIGHTS = 3,     /* a file or folder, or a name "org/name" of the model hub, or "synthetic" */
+    CORE_PATH_NAMED = 4,       /* a bare name (no '/' and no ending), or a file */
+    CORE_PATH_WEIGHTS_LIST = 5 /* several of those of CORE_PATH_WEIGHTS, apart by colons */
 };
 
 typedef struct core_section {

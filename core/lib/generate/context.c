@@ -229,6 +229,19 @@ static more_status replay(core_context *context, int64_t planned, float *logits,
     return status;
 }
 
+/* Before the first rows: a session planned for just these, so that a plugin whose positions depend on the length of the
+ * sequence gets them right at once instead of asking for a replay half way. */
+static more_status plan_session(core_context *context, int64_t rows, more_error *error)
+{
+    more_session *planned;
+    more_status status = create_session(context->assembly, rows, &planned, error);
+    if (status != MORE_OK)
+        return status;
+    context->assembly->language_api->session_destroy(context->session);
+    context->session = planned;
+    return MORE_OK;
+}
+
 static more_status begin_states(const core_context *context, int64_t rows, hidden_states *states, more_error *error)
 {
     const more_language_info *info = &context->assembly->language_info;
@@ -284,6 +297,8 @@ more_status core_context_append(core_context *context, const core_ids *ids, core
         status = out_of_memory(error);
     if (status == MORE_OK && dump_folder)
         status = begin_states(context, rows, &states, error);
+    if (status == MORE_OK && context->rows == 0 && rows > 0)
+        status = plan_session(context, rows, error);
     /* Either array may not exist yet, where nothing was added. */
     core_ids added = {.data = ids->count ? context->history.data + first_id : NULL, .count = ids->count};
     cursor at = {.ids = &added, .images = context->images ? context->images + first_image : NULL};

@@ -2,6 +2,7 @@
 #include "generate/visual.h"
 
 #include "base/clock.h"
+#include "generate/multiscale.h"
 #include "generate/npy.h"
 #include "image/decode.h"
 #include <stdlib.h>
@@ -13,7 +14,7 @@ typedef struct visual_batch {
     int32_t count;
     core_image *pixels;      /* [count] */
     more_vision_plan *plans; /* [count] */
-    float **features;        /* [layers], each [count, rows, feature_width] */
+    float **features;        /* [layers], each [count, rows, scales * feature_width] */
     int64_t rows;            /* of the longest image */
     int64_t *counts;         /* [count] */
     const char *dump_folder;
@@ -69,18 +70,19 @@ static more_status plan_for(const visual_batch *work, const more_image *image, b
     int64_t width = image->width, height = image->height;
     if (padded)
         width = height = width > height ? width : height;
-    work->plans[index].struct_size = MORE_STRUCT_SIZE(more_vision_plan, tokens);
-    return assembly->vision_api->plan(assembly->vision, width, height, &work->plans[index], error);
+    return core_multiscale_plan(assembly, width, height, &work->plans[index], error);
 }
 
 /* Runs the steps on one decoded image and holds the result against the encoder's plan. */
-static more_status run_steps(visual_batch *work, const more_image *decoded, int32_t index, more_error *error)
+static more_status run_steps(visual_batch *work, more_image *decoded, int32_t index, more_error *error)
 {
     const core_assembly *assembly = work->assembly;
     const more_vision_plan *plan = &work->plans[index];
     more_image *pixels = &work->pixels[index].abi;
     bool before = assembly->vision_info.resolutions & MORE_RESOLUTION_BUDGET;
     more_status status = before ? plan_for(work, decoded, assembly->pads_square, index, error) : MORE_OK;
+    decoded->plan_width = before ? plan->pixel_width : 0;
+    decoded->plan_height = before ? plan->pixel_height : 0;
     if (status == MORE_OK)
         status = core_pipeline_run(assembly->preprocess, decoded, &work->pixels[index], error);
     if (status == MORE_OK && !before)
@@ -113,12 +115,31 @@ static more_tensor image_tensor(core_image *image, int64_t *shape, int64_t *stri
     return more_host_tensor(image->abi.data, more_f32(), 3, shape, strides);
 }
 
+/* Channels of one layer's rows. */
+static int64_t layer_width(const core_assembly *assembly)
+{
+    return assembly->vision_info.feature_width * (assembly->scale_count ? assembly->scale_count : 1);
+}
+
+static more_status encode_scales(visual_batch *work, const int32_t *layers, int32_t layer_count, more_error *error)
+{
+    const float **pixels = calloc((size_t)work->count, sizeof *pixels);
+    if (!pixels)
+        return out_of_memory(error);
+    for (int32_t i = 0; i < work->count; i++)
+        pixels[i] = work->pixels[i].abi.data;
+    more_status status = core_multiscale_encode(work->assembly, pixels, work->count, layers, layer_count,
+                                                work->features, work->counts, error);
+    free(pixels);
+    return status;
+}
+
 /* One pass of the encoder for `layers` hidden states; features are allocated here. */
 static more_status encode(visual_batch *work, const int32_t *layers, int32_t layer_count, more_select select,
                           more_error *error)
 {
     const core_assembly *assembly = work->assembly;
-    int64_t width = assembly->vision_info.feature_width;
+    int64_t width = layer_width(assembly);
     int64_t shapes[2][3], strides[3];
     more_tensor *pixels = calloc((size_t)work->count, sizeof *pixels);
     int64_t(*sizes)[6] = calloc((size_t)work->count, sizeof *sizes);
@@ -150,7 +171,9 @@ static more_status encode(visual_batch *work, const int32_t *layers, int32_t lay
                                .select = select,
                                .features = outputs,
                                .counts = work->counts};
-    if (status == MORE_OK)
+    if (status == MORE_OK && assembly->scale_count)
+        status = encode_scales(work, layers, layer_count, error);
+    else if (status == MORE_OK)
         status = assembly->vision_api->encode(assembly->vision, &batch, error);
     free(pixels);
     free(sizes);
@@ -190,12 +213,24 @@ static bool create_rows(core_visual *visual, int64_t count, int64_t width)
     return visual->rows && visual->holders;
 }
 
+/* Rows of one image: by scale, then by layer. */
+static void join_layers(const visual_batch *work, int32_t index, float *features)
+{
+    const core_assembly *assembly = work->assembly;
+    int64_t scales = assembly->scale_count ? assembly->scale_count : 1, width = assembly->vision_info.feature_width;
+    float *to = features;
+    for (int64_t r = index * work->rows; r < index * work->rows + work->counts[index]; r++)
+        for (int64_t s = 0; s < scales; s++)
+            for (int32_t l = 0; l < assembly->layer_count; l++, to += width)
+                memcpy(to, work->features[l] + (r * scales + s) * width, (size_t)width * sizeof *to);
+}
+
 /* Joins the layers of one image along the channels and maps them. */
 static more_status project(visual_batch *work, int32_t index, core_visual *visual, more_error *error)
 {
     const core_assembly *assembly = work->assembly;
     const more_vision_plan *plan = &work->plans[index];
-    int64_t width = assembly->vision_info.feature_width, joined = width * assembly->layer_count;
+    int64_t joined = core_assembly_feature_width(assembly);
     int64_t rows = work->counts[index], tokens = 0, in_shape[2] = {rows, joined}, in_strides[2], out_shape[2],
             out_strides[2];
     more_grid grid = {plan->grid_width, plan->grid_height,
@@ -208,10 +243,7 @@ static more_status project(visual_batch *work, int32_t index, core_visual *visua
         free(features);
         return out_of_memory(error);
     }
-    for (int64_t r = 0; r < rows; r++)
-        for (int32_t l = 0; l < assembly->layer_count; l++)
-            memcpy(features + r * joined + l * width, work->features[l] + (index * work->rows + r) * width,
-                   (size_t)width * sizeof(float));
+    join_layers(work, index, features);
     out_shape[0] = tokens;
     out_shape[1] = assembly->language_info.width;
     more_tensor in = more_host_tensor(features, more_f32(), 2, in_shape, in_strides);
@@ -226,7 +258,7 @@ static more_status project(visual_batch *work, int32_t index, core_visual *visua
     return status;
 }
 
-/* Every hidden state of the encoder, all rows, for --dump-layers. */
+/* Every hidden state of the encoder, all rows (patches only under scales), for --dump-layers. */
 static more_status dump_all_layers(visual_batch *work, more_error *error)
 {
     int32_t count = (int32_t)work->assembly->vision_info.layers + 1;
@@ -235,12 +267,13 @@ static more_status dump_all_layers(visual_batch *work, more_error *error)
         return out_of_memory(error);
     for (int32_t i = 0; i < count; i++)
         layers[i] = i;
-    more_status status = encode(work, layers, count, MORE_SELECT_CLS_PATCH, error);
+    more_select select = work->assembly->scale_count ? MORE_SELECT_PATCH : MORE_SELECT_CLS_PATCH;
+    more_status status = encode(work, layers, count, select, error);
     for (int32_t l = 0; status == MORE_OK && l < count; l++) {
         char name[32];
         snprintf(name, sizeof name, "features_layer_%02d", l);
         for (int32_t i = 0; status == MORE_OK && i < work->count; i++) {
-            int64_t width = work->assembly->vision_info.feature_width, shape[2] = {work->counts[i], width};
+            int64_t width = layer_width(work->assembly), shape[2] = {work->counts[i], width};
             status = dump(work, name, i, 2, shape, work->features[l] + i * work->rows * width, error);
         }
     }

@@ -49,7 +49,7 @@ static more_status allocate(more_image *out, more_image_format format, int64_t w
 void core_image_init(core_image *image, int64_t max_pixels)
 {
     *image = (core_image){0};
-    image->abi.struct_size = MORE_STRUCT_SIZE(more_image, allocate);
+    image->abi.struct_size = MORE_STRUCT_SIZE(more_image, plan_height);
     image->abi.format = MORE_IMAGE_U8;
     image->abi.allocate = allocate;
     image->max_pixels = max_pixels < 1 ? CORE_IMAGE_MAX_PIXELS : max_pixels;

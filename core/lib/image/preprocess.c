@@ -43,6 +43,8 @@ static const char *const known_keys[] = {"do_convert_rgb",
                                          "data_format",
                                          "input_data_format",
                                          "default_to_square",
+                                         "max_num_patches",
+                                         "patch_size",
                                          "image_seq_length",
                                          "image_token",
                                          "_name_or_path"};
@@ -103,6 +105,8 @@ static void write_resize(writer *w, bool crops)
     int64_t edge = pixels(json_object_get(size, "shortest_edge"));
     if (!filter) {
         refuse(w, "resample", "is none of Pillow's filters 0 to 5");
+    } else if (!present(w, "size") && present(w, "max_num_patches")) { /* a budget: the encoder's plan fits it */
+        core_buffer_format(w->steps, ", resize_to_plan(%s)", filter);
     } else if (json_object_size(size) == 2 && width && height) {
         core_buffer_format(w->steps, ", resize(%" PRId64 ", %" PRId64 ", %s)", width, height, filter);
     } else if (json_object_size(size) == 1 && edge) {
@@ -334,11 +338,6 @@ void core_pipeline_free(core_pipeline *pipeline)
     free(pipeline);
 }
 
-const core_calls *core_pipeline_calls(const core_pipeline *pipeline)
-{
-    return &pipeline->calls;
-}
-
 static more_status run_step(const core_call *call, const more_image *in, core_image *out, more_error *error)
 {
     more_error reason = {{0}};
@@ -362,6 +361,10 @@ more_status core_pipeline_run(const core_pipeline *pipeline, const more_image *d
     more_status status = MORE_OK;
     core_image_init(&images[0], pipeline->max_pixels);
     core_image_init(&images[1], pipeline->max_pixels);
+    for (int i = 0; i < 2; i++) {
+        images[i].abi.plan_width = decoded->plan_width;
+        images[i].abi.plan_height = decoded->plan_height;
+    }
     for (size_t i = 0; i < pipeline->calls.count && status == MORE_OK; i++) {
         status = run_step(pipeline->calls.items[i], current, &images[i & 1], error);
         current = &images[i & 1].abi;

@@ -35,11 +35,10 @@ more_status core_pipeline_create(const core_functions *functions, const char *st
                                  int64_t max_pixels, core_pipeline **pipeline, more_error *error);
 /* NULL is allowed. */
 void core_pipeline_free(core_pipeline *pipeline);
-/* The bound calls, borrowed; for describing the pipeline. */
-const core_calls *core_pipeline_calls(const core_pipeline *pipeline);
 /* Runs the steps on `decoded` (left as it is) and leaves the result in `pixels` (initialised by the caller): f32 [3,
- * height, width]. The caller checks the size against the encoder's plan. A step's error is preceded by its name;
- * MORE_ERROR_ARGUMENT when the last step does not leave 3 float channels. [any-thread] */
+ * height, width]. Steps find decoded's plan_width and plan_height. The caller checks the size against the encoder's
+ * plan. A step's error is preceded by its name; MORE_ERROR_ARGUMENT when the last step does not leave 3 float channels.
+ * [any-thread] */
 more_status core_pipeline_run(const core_pipeline *pipeline, const more_image *decoded, core_image *pixels,
                               more_error *error);
 

@@ -63,6 +63,16 @@ static more_status resize(const more_image *in, more_image *out, more_error *err
     return status == MORE_OK ? core_resize(in, out, width, height, kind, error) : status;
 }
 
+/* The encoder picked the size from the picture's own, see more_image. */
+static more_status resize_to_plan(const more_image *in, more_image *out, more_error *error, const char *filter)
+{
+    if (in->plan_width < 1 || in->plan_height < 1)
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "resize_to_plan: this encoder picks no size for each picture; write resize(width, height) or "
+                         "resize_shortest(size)");
+    return resize(in, out, error, in->plan_width, in->plan_height, filter);
+}
+
 /* transformers' get_resize_output_image_size: the long side is cut to a whole number, not rounded. */
 static more_status resize_shortest(const more_image *in, more_image *out, more_error *error, int64_t size,
                                    const char *filter)
@@ -174,6 +184,8 @@ static const more_function functions[] = {
     STEP(resize, "int64 width, int64 height, string filter = bicubic",
          "Stretches to width x height pixels; filter: nearest, box, bilinear, hamming, bicubic or lanczos, as Pillow "
          "computes them."),
+    STEP(resize_to_plan, "string filter = bilinear",
+         "Stretches to the size that the encoder picked for this picture, for encoders that take many shapes."),
     STEP(resize_shortest, "int64 size, string filter = bicubic",
          "Makes the shorter side `size` pixels and keeps the shape, the longer side cut to a whole number."),
     STEP(center_crop, "int64 width, int64 height",

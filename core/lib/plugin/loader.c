@@ -240,13 +240,16 @@ static more_status not_found(const core_registry *registry, const char *kind, co
 {
     core_suggest nearest = core_suggest_for(id);
     core_buffer there = {0}, refused = {0};
+    more_status status = MORE_ERROR_NOT_FOUND;
     size_t others = 0;
     for (size_t i = 0; i < registry->count; i++) {
         const core_plugin_file *file = &registry->files[i];
-        if (is_refused_as(file, kind, id))
+        if (is_refused_as(file, kind, id)) {
+            status = refused.size ? status : file->status;
             core_buffer_format(&refused, "; %s was refused: %s", file->path, file->reason);
-        else if (!file->plugin)
+        } else if (!file->plugin) {
             others++;
+        }
         if (!file->plugin || strcmp(file->kind, kind) || best_of(registry, kind, file->id) != file)
             continue;
         core_suggest_offer(&nearest, file->id);
@@ -255,12 +258,12 @@ static more_status not_found(const core_registry *registry, const char *kind, co
     if (!refused.size && others)
         core_buffer_format(&refused, "; %zu file%s refused, see --list-plugins", others,
                            others == 1 ? " was" : "s were");
-    more_fail(error, MORE_ERROR_NOT_FOUND, "no %s plugin '%s'%s%s; there are: %s; looked in %s", kind, id,
+    more_fail(error, status, "no %s plugin '%s'%s%s; there are: %s; looked in %s", kind, id,
               core_suggest_text(&nearest), refused.size ? refused.data : "", there.size ? there.data : "none",
               registry->searched.data);
     core_buffer_free(&there);
     core_buffer_free(&refused);
-    return MORE_ERROR_NOT_FOUND;
+    return status;
 }
 
 more_status core_registry_find(core_registry *registry, const char *kind, const char *id, const core_plugin_file **file,

@@ -32,7 +32,8 @@ more_status core_registry_create(const char *paths, core_registry **registry, mo
 void core_registry_destroy(core_registry *registry);
 
 /* The plugin of this kind and id with the highest score; of equal ones the first in search order. MORE_ERROR_NOT_FOUND
- * says why: what was refused under this name, what there is of the kind, the nearest id, and where it was looked for.
+ * says why: what there is of the kind, the nearest id, and where it was looked for. Where a file was refused under this
+ * name, the status is that of its refusal, and the message has the reason as well.
  * [any-thread] */
 more_status core_registry_find(core_registry *registry, const char *kind, const char *id, const core_plugin_file **file,
                                more_error *error);

@@ -9,6 +9,9 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/text/template_data.h \
 	core/lib/text/template_parse.c \
 	core/lib/text/tokenizer.c core/lib/text/tokenizer.h \
+	core/lib/text/tokenizer_data.h \
+	core/lib/text/tokenizer_load.c \
+	core/lib/text/tokenizer_pieces.c \
 	core/lib/text/engine/added.c core/lib/text/engine/added.h \
 	core/lib/text/engine/bpe.c core/lib/text/engine/bpe.h \
 	core/lib/text/engine/bpe_load.c core/lib/text/engine/bpe_table.h \
@@ -16,6 +19,7 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/text/engine/component.c core/lib/text/engine/component.h \
 	core/lib/text/engine/decoder.c core/lib/text/engine/decoder.h \
 	core/lib/text/engine/decoder_step.c core/lib/text/engine/decoder_step.h \
+	core/lib/text/engine/merging.c core/lib/text/engine/merging.h \
 	core/lib/text/engine/normalizer.c core/lib/text/engine/normalizer.h \
 	core/lib/text/engine/oniguruma.c core/lib/text/engine/oniguruma.h \
 	core/lib/text/engine/oniguruma_newer.h \
@@ -25,5 +29,12 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/text/engine/pretokenizer.c core/lib/text/engine/pretokenizer.h \
 	core/lib/text/engine/reader.c core/lib/text/engine/reader.h \
 	core/lib/text/engine/split.c core/lib/text/engine/split.h \
+	core/lib/text/engine/trie.c core/lib/text/engine/trie.h \
 	core/lib/text/engine/utf8.c core/lib/text/engine/utf8.h \
-	core/lib/text/engine/vocabulary.c core/lib/text/engine/vocabulary.h
+	core/lib/text/engine/vocabulary.c core/lib/text/engine/vocabulary.h \
+	core/lib/text/sentencepiece/decode.c \
+	core/lib/text/sentencepiece/encode.c \
+	core/lib/text/sentencepiece/load.c \
+	core/lib/text/sentencepiece/model.h \
+	core/lib/text/sentencepiece/normalize.c \
+	core/lib/text/sentencepiece/protobuf.c core/lib/text/sentencepiece/protobuf.h

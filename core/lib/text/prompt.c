@@ -94,10 +94,11 @@ static more_status compose(const core_template *t, const core_message *message, 
                          marks, CORE_IMAGE_MARK, message->images, message->images == 1 ? "" : "s");
     bool discard = t->discard_user_text && message->role == CORE_ROLE_USER;
     const char *suffix = t->texts[CORE_TEXT_IMAGE_SUFFIX] ? t->texts[CORE_TEXT_IMAGE_SUFFIX] : "\n";
+    const char *joint = t->texts[CORE_TEXT_IMAGE_JOINT] ? t->texts[CORE_TEXT_IMAGE_JOINT] : suffix;
     for (int32_t i = 0; i < message->images && (!marks || discard); i++) {
         core_buffer_text(content, CORE_IMAGE_MARK);
         if (!discard)
-            core_buffer_text(content, suffix);
+            core_buffer_text(content, i + 1 < message->images ? joint : suffix);
     }
     if (!discard)
         core_buffer_text(content, message->text);
@@ -145,6 +146,17 @@ static more_status check_turns(const core_template *t, const core_message *messa
     return MORE_OK;
 }
 
+/* What makes the model answer next. */
+static const char *generation(const core_template *t, const core_message *messages, size_t count)
+{
+    bool image = false;
+    for (size_t i = 0; i < count; i++)
+        image = image || messages[i].images > 0;
+    if (!image && t->texts[CORE_TEXT_GENERATION_NO_IMAGE])
+        return t->texts[CORE_TEXT_GENERATION_NO_IMAGE];
+    return core_template_get(t, t->texts[CORE_TEXT_GENERATION] ? CORE_TEXT_GENERATION : CORE_TEXT_ASSISTANT_PREFIX);
+}
+
 static more_status append_rest(const core_template *t, const core_message *messages, size_t count, size_t first,
                                bool generate, core_prompt *prompt, more_error *error)
 {
@@ -154,9 +166,7 @@ static more_status append_rest(const core_template *t, const core_message *messa
     if (status != MORE_OK)
         return status;
     if (generate)
-        core_buffer_text(&prompt->text, t->texts[CORE_TEXT_GENERATION]
-                                            ? t->texts[CORE_TEXT_GENERATION]
-                                            : core_template_get(t, CORE_TEXT_ASSISTANT_PREFIX));
+        core_buffer_text(&prompt->text, generation(t, messages, count));
     return outcome(prompt, error);
 }
 

@@ -26,12 +26,18 @@ void core_template_destroy(core_template *loaded)
 {
     if (!loaded)
         return;
+    core_template_clear(loaded);
+    free(loaded);
+}
+
+void core_template_clear(core_template *loaded)
+{
     for (int i = 0; i < CORE_TEXT_COUNT; i++)
         free(loaded->texts[i]);
     core_buffer_free(&loaded->stops.texts);
     core_buffer_free(&loaded->aliases.texts);
     free(loaded->name);
-    free(loaded);
+    *loaded = (core_template){0};
 }
 
 static more_status out_of_memory(const char *source, more_error *error)
@@ -41,14 +47,14 @@ static more_status out_of_memory(const char *source, more_error *error)
 
 /* A template of this text; `where` is the file for messages, `name` becomes the template's. */
 static more_status from_text(const char *text, size_t size, const char *where, const char *name, size_t name_size,
-                             core_template **result, more_error *error)
+                             const char *compat, core_template **result, more_error *error)
 {
     core_template *t = calloc(1, sizeof *t);
     if (!t || !(t->name = strndup(name, name_size))) {
         free(t);
         return out_of_memory(where, error);
     }
-    more_status status = core_template_parse(text, size, where, t, error);
+    more_status status = core_template_parse(text, size, where, compat, t, error);
     if (status == MORE_OK)
         *result = t;
     else
@@ -62,13 +68,13 @@ static size_t without_ending(const char *name)
     return size > 4 && !strcmp(name + size - 4, ".ini") ? size - 4 : size;
 }
 
-static more_status from_file(const char *path, core_template **result, more_error *error)
+static more_status from_file(const char *path, const char *compat, core_template **result, more_error *error)
 {
     core_buffer text = {0};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     more_status status = core_file_read(path, TEMPLATE_LIMIT, &text, error);
     if (status == MORE_OK)
-        status = from_text(text.data, text.size, path, name, without_ending(name), result, error);
+        status = from_text(text.data, text.size, path, name, without_ending(name), compat, result, error);
     core_buffer_free(&text);
     return status;
 }
@@ -88,13 +94,13 @@ static int is_template(const struct dirent *entry)
 }
 
 /* One file of the folder: is it called so? Adds its names to `names`. */
-static more_status try_file(const char *folder, const char *file, const char *wanted, core_buffer *names,
-                            core_template **result, more_error *error)
+static more_status try_file(const char *folder, const char *file, const char *wanted, const char *compat,
+                            core_buffer *names, core_template **result, more_error *error)
 {
     core_template *t = NULL;
     const char *alias;
     char *path = core_path_join(folder, file);
-    more_status status = path ? from_file(path, &t, error) : out_of_memory(file, error);
+    more_status status = path ? from_file(path, compat, &t, error) : out_of_memory(file, error);
     free(path);
     if (status != MORE_OK)
         return status;
@@ -108,7 +114,8 @@ static more_status try_file(const char *folder, const char *file, const char *wa
     return MORE_OK;
 }
 
-static more_status from_folder(const char *folder, const char *name, core_template **result, more_error *error)
+static more_status from_folder(const char *folder, const char *name, const char *compat, core_template **result,
+                               more_error *error)
 {
     struct dirent **entries = NULL;
     core_buffer names = {0};
@@ -116,7 +123,7 @@ static more_status from_folder(const char *folder, const char *name, core_templa
     int count = scandir(folder, &entries, is_template, alphasort);
     for (int i = 0; i < count; i++) {
         if (status == MORE_OK && !*result)
-            status = try_file(folder, entries[i]->d_name, name, &names, result, error);
+            status = try_file(folder, entries[i]->d_name, name, compat, &names, result, error);
         free(entries[i]);
     }
     free(entries);
@@ -127,22 +134,39 @@ static more_status from_folder(const char *folder, const char *name, core_templa
     return status;
 }
 
-more_status core_template_load(const char *source, const char *folder, core_template **result, more_error *error)
+static more_status load(const char *source, const char *folder, const char *compat, core_template **result,
+                        more_error *error)
 {
-    *result = NULL;
     if (strchr(source, '\n'))
-        return from_text(source, strlen(source), "inline template", "inline", 6, result, error);
+        return from_text(source, strlen(source), "inline template", "inline", 6, compat, result, error);
     if (strchr(source, '/') || without_ending(source) < strlen(source))
-        return from_file(source, result, error);
+        return from_file(source, compat, result, error);
     core_buffer file = {0};
     core_buffer_format(&file, "%s.ini", source);
     char *path = file.failed ? NULL : core_path_join(folder, file.data);
     core_buffer_free(&file);
     if (!path)
         return out_of_memory(source, error);
-    more_status status =
-        core_file_exists(path) ? from_file(path, result, error) : from_folder(folder, source, result, error);
+    more_status status = core_file_exists(path) ? from_file(path, compat, result, error)
+                                                : from_folder(folder, source, compat, result, error);
     free(path);
+    return status;
+}
+
+more_status core_template_load(const char *source, const char *folder, const char *compat, core_template **result,
+                               more_error *error)
+{
+    *result = NULL;
+    more_status status = load(source, folder, compat, result, error);
+    if (status != MORE_OK || !compat || (*result)->has_compat)
+        return status;
+    status =
+        more_fail(error, MORE_ERROR_UNSUPPORTED,
+                  "template '%s' has no section [%s], which says how its prompts differ there; add one, or set [llm] "
+                  "prompt_compat = none",
+                  (*result)->name, compat);
+    core_template_destroy(*result);
+    *result = NULL;
     return status;
 }
 

@@ -2,20 +2,24 @@
  *
  * Conversation templates: data files that say how messages become a prompt.
  *
- * A template is an INI text with one section [template]. Values are texts in double quotes with the escapes \n \t \" \\
- * and \xHH (a byte); a value goes on in the next line when that line begins with white space and a quote. Keys:
- *   alias = v1 v0            other names of this template, separated by spaces
+ * A template is an INI text with a section [template] and, behind it, sections with the names of programs whose prompts
+ * can be had in its place ([lmms_eval]): what stands there replaces the values of [template]. Values are texts in
+ * double quotes with the escapes \n \t \" \\ and \xHH (a byte); a value goes on in the next line when that line begins
+ * with white space and a quote. Keys: alias = v1 v0            other names of this template, separated by spaces
  *   description = "..."      one line for people
  *   bos = "..."              text at the very start
  *   system = "..."           the default system message; without this key the template has no place for one
  *   system_prefix, system_suffix, user_prefix, user_suffix, assistant_prefix, assistant_suffix = "..."
  *                            what stands around a message of that role
  *   generation = "..."       what comes last, so that the model answers next; default: assistant_prefix
+ *   generation_no_image = "..."  the same where no message has an image; default: generation
  *   image_suffix = "..."     what follows each image that is put in front of a question; default "\n"
+ *   image_joint = "..."      what stands in place of image_suffix between two such images; default: image_suffix
  *   trim = true|false        strip white space around every message; default false
  *   user_text = keep|discard discard: of what the user says only the images stay; default keep
  *   stop = "<|eot_id|>" ...  texts of tokens that end the answer, each in quotes, separated by spaces
- * An unknown key is refused with file and line. A literal ; after white space begins a comment: write it as \x3b.
+ * alias, description and stop stand in [template] only. An unknown key is refused with file and line. A literal ; after
+ * white space begins a comment: write it as \x3b.
  */
 #ifndef CORE_TEMPLATE_H
 #define CORE_TEMPLATE_H
@@ -51,8 +55,10 @@ void core_prompt_free(core_prompt *prompt);
 
 /* `source` is inline INI text (it holds a newline), a path (it holds a slash or ends in ".ini"), or the name or an
  * alias of a file in `folder`. The caller owns *result. Errors: MORE_ERROR_NOT_FOUND with the names that there are,
- * MORE_ERROR_CORRUPT with file and line. [any-thread] */
-more_status core_template_load(const char *source, const char *folder, core_template **result, more_error *error);
+ * MORE_ERROR_CORRUPT with file and line. With `compat`, the name of a section, the template is as that
+ * section changes it; a template without it is MORE_ERROR_UNSUPPORTED. NULL: as [template] says. [any-thread] */
+more_status core_template_load(const char *source, const char *folder, const char *compat, core_template **result,
+                               more_error *error);
 /* NULL is allowed. */
 void core_template_destroy(core_template *loaded);
 

@@ -18,7 +18,9 @@ typedef enum core_template_text {
     CORE_TEXT_ASSISTANT_PREFIX,
     CORE_TEXT_ASSISTANT_SUFFIX,
     CORE_TEXT_GENERATION,
+    CORE_TEXT_GENERATION_NO_IMAGE,
     CORE_TEXT_IMAGE_SUFFIX,
+    CORE_TEXT_IMAGE_JOINT,
     CORE_TEXT_COUNT
 } core_template_text;
 
@@ -32,6 +34,7 @@ struct core_template {
     char *texts[CORE_TEXT_COUNT]; /* NULL: the file does not give it */
     core_text_list stops, aliases;
     bool trim, discard_user_text;
+    bool has_compat; /* it had the section that was asked for */
 };
 
 /* Text `index`; NULL past the last. */
@@ -39,8 +42,11 @@ const char *core_text_list_at(const core_text_list *list, size_t index);
 /* The text, "" when the file does not give it. */
 const char *core_template_get(const core_template *loaded, core_template_text which);
 
-/* Reads INI text into a template that has its name. `where` is the file for messages. */
-more_status core_template_parse(const char *text, size_t size, const char *where, core_template *loaded,
-                                more_error *error);
+/* Reads INI text into a template that has its name; the values of the section [compat] replace those of [template].
+ * `where` is the file for messages, `compat` may be NULL. */
+more_status core_template_parse(const char *text, size_t size, const char *where, const char *compat,
+                                core_template *loaded, more_error *error);
+/* Frees what the template holds, not itself. */
+void core_template_clear(core_template *loaded);
 
 #endif

@@ -8,9 +8,9 @@
 #include <string.h>
 
 static const char *const text_keys[CORE_TEXT_COUNT] = {
-    "description",      "bos",         "system",      "system_prefix",
-    "system_suffix",    "user_prefix", "user_suffix", "assistant_prefix",
-    "assistant_suffix", "generation",  "image_suffix"};
+    "description",         "bos",          "system",           "system_prefix",    "system_suffix",
+    "user_prefix",         "user_suffix",  "assistant_prefix", "assistant_suffix", "generation",
+    "generation_no_image", "image_suffix", "image_joint"};
 
 /* The reading of one INI text. inih calls the handler right after it has read a line, so `line` is the handler's. */
 typedef struct parser {
@@ -23,6 +23,10 @@ typedef struct parser {
     unsigned seen; /* bits: texts that were given */
     bool seen_stop, seen_alias, seen_trim, seen_user_text;
     core_template *loaded;
+    core_template other; /* takes the values of sections that were not asked for */
+    const char *compat;  /* the section that was, NULL for none */
+    bool in_template, in_compat, failed;
+    char section[64]; /* at hand */
     const char *where;
     more_error *error;
     more_status status; /* the first failure */
@@ -104,12 +108,14 @@ static int read_quoted(parser *p, const char *value, core_buffer *out, bool sepa
 
 static int read_text(parser *p, int which, const char *value)
 {
-    char **text = &p->loaded->texts[which];
+    core_template *t = p->in_template || p->in_compat ? p->loaded : &p->other;
+    char **text = &t->texts[which];
     if (!p->indented && p->seen >> which & 1)
         return refuse(p, "the key is given twice:", text_keys[which]);
+    bool again = p->seen >> which & 1;
     p->seen |= 1u << which;
     core_buffer joined = {0};
-    if (*text)
+    if (*text && again)
         core_buffer_text(&joined, *text);
     core_buffer_append(&joined, "", 0);
     int good = read_quoted(p, value, &joined, false);
@@ -117,6 +123,7 @@ static int read_text(parser *p, int which, const char *value)
         good = refuse(p, "the value is not UTF-8:", text_keys[which]);
     free(*text);
     *text = core_buffer_take(&joined);
+    p->failed |= !*text;
     return good;
 }
 
@@ -148,21 +155,41 @@ static bool first_time(parser *p, bool *seen, bool many_lines)
     return !again;
 }
 
+/* Notices that another section has begun; all keys may come once in each. */
+static int enter(parser *p, const char *section)
+{
+    static const char *const known[] = {"template", "lmms_eval"};
+    if (p->section[0] && !strcmp(section, p->section))
+        return 1;
+    size_t i = 0;
+    while (i < sizeof known / sizeof *known && strcmp(section, known[i]))
+        i++;
+    if (i == sizeof known / sizeof *known || (!p->section[0] && i))
+        return refuse(p, "expected the section [template], then perhaps [lmms_eval], got", section);
+    if (p->section[0] && !i)
+        return refuse(p, "the section is given twice:", section);
+    snprintf(p->section, sizeof p->section, "%s", section);
+    p->in_template = i == 0;
+    p->in_compat = p->compat && !strcmp(section, p->compat);
+    p->loaded->has_compat |= p->in_compat;
+    p->seen = 0;
+    p->seen_trim = p->seen_user_text = false;
+    return 1;
+}
+
 static int take_value(void *user, const char *section, const char *key, const char *value)
 {
     parser *p = user;
-    core_template *t = p->loaded;
-    if (p->status != MORE_OK)
+    if (p->status != MORE_OK || !enter(p, section))
         return 0;
-    if (strcmp(section, "template"))
-        return refuse(p, "expected the section [template], got", section);
-    for (int i = 0; i < CORE_TEXT_COUNT; i++)
+    core_template *t = p->in_template || p->in_compat ? p->loaded : &p->other;
+    for (int i = p->in_template ? 0 : CORE_TEXT_DESCRIPTION + 1; i < CORE_TEXT_COUNT; i++)
         if (!strcmp(key, text_keys[i]))
             return read_text(p, i, value);
-    if (!strcmp(key, "stop"))
+    if (p->in_template && !strcmp(key, "stop"))
         return first_time(p, &p->seen_stop, true) ? read_quoted(p, value, &t->stops.texts, true)
                                                   : refuse(p, "the key is given twice:", key);
-    if (!strcmp(key, "alias"))
+    if (p->in_template && !strcmp(key, "alias"))
         return first_time(p, &p->seen_alias, true) ? read_words(value, &t->aliases.texts)
                                                    : refuse(p, "the key is given twice:", key);
     if (!strcmp(key, "trim"))
@@ -175,19 +202,17 @@ static int take_value(void *user, const char *section, const char *key, const ch
     return refuse(p, "unknown key (the keys are listed in text/template.h and in the shipped templates):", key);
 }
 
-more_status core_template_parse(const char *text, size_t size, const char *where, core_template *loaded,
-                                more_error *error)
+more_status core_template_parse(const char *text, size_t size, const char *where, const char *compat,
+                                core_template *loaded, more_error *error)
 {
-    parser p = {.text = text, .size = size, .loaded = loaded, .where = where, .error = error};
+    parser p = {.text = text, .size = size, .loaded = loaded, .where = where, .compat = compat, .error = error};
     int line = ini_parse_stream(read_line, &p, take_value, &p);
     if (p.status == MORE_OK && line) {
         p.line = line;
         refuse(&p, line > 0 ? "expected 'key = value', '[template]' or a comment" : "out of memory", NULL);
     }
-    bool failed = loaded->stops.texts.failed || loaded->aliases.texts.failed;
-    for (int i = 0; i < CORE_TEXT_COUNT; i++)
-        failed = failed || (p.seen >> i & 1 && !loaded->texts[i]);
-    if (p.status == MORE_OK && failed)
+    core_template_clear(&p.other);
+    if (p.status == MORE_OK && (p.failed || loaded->stops.texts.failed || loaded->aliases.texts.failed))
         return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", where);
     if (p.status == MORE_OK && !loaded->texts[CORE_TEXT_USER_PREFIX] && !loaded->texts[CORE_TEXT_ASSISTANT_PREFIX])
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: gives neither user_prefix nor assistant_prefix in [template]",

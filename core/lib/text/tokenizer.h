@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The tokenizer: text to ids and back, driven wholly by a tokenizer.json in the format of the Hugging Face `tokenizers`
- * package, with the same ids as that package gives. What a file asks for and this engine has not is refused by name
- * when the file is loaded; nothing is skipped in silence.
+ * package, or by a SentencePiece model (tokenizer.model), with the same ids as these packages give. What a file asks
+ * for and this engine has not is refused by name when the file is loaded; nothing is skipped in silence.
  */
 #ifndef CORE_TOKENIZER_H
 #define CORE_TOKENIZER_H
@@ -32,14 +32,21 @@ enum {
     CORE_ENCODE_STRICT = 2   /* refuse text that is not UTF-8, naming the byte offset, instead of putting U+FFFD */
 };
 
-/* Reads `path`: a tokenizer.json, or a folder that holds one. A tokenizer_config.json beside it names the BOS and EOS
- * tokens. The caller owns *tokenizer. `truncation` and `padding` of the file are left to callers, as transformers does.
- * Errors: MORE_ERROR_NOT_FOUND, _IO, _CORRUPT (not valid, or contradicts itself), _UNSUPPORTED (a component that this
- * engine has not, by its type). [any-thread] */
+/* Reads `path`: a tokenizer.json, a SentencePiece model whose name ends in ".model", or a folder that holds a
+ * tokenizer.json, else a tokenizer.model. A tokenizer_config.json beside it names the BOS and EOS tokens, and for a
+ * model also its added tokens (added_tokens_decoder; without it the model's control pieces), add_bos_token,
+ * add_eos_token, and with `legacy` false that only the front of a text gets the model's space. The caller owns
+ * *tokenizer. `truncation` and `padding` of the file are left to callers, as transformers does. Errors:
+ * MORE_ERROR_NOT_FOUND, _IO, _CORRUPT (not valid, or contradicts itself), _UNSUPPORTED (a component that this engine
+ * has not, by its type). [any-thread] */
 more_status core_tokenizer_load(const char *path, core_tokenizer **tokenizer, more_error *error);
 /* The same from memory; `name` stands for the file in messages. [any-thread] */
 more_status core_tokenizer_parse(const char *json, size_t size, const char *name, core_tokenizer **tokenizer,
                                  more_error *error);
+/* A SentencePiece model from memory, alone: as in the sentencepiece package no text is an added token, and no BOS is
+ * added. [any-thread] */
+more_status core_tokenizer_parse_pieces(const unsigned char *data, size_t size, const char *name,
+                                        core_tokenizer **tokenizer, more_error *error);
 /* NULL is allowed. */
 void core_tokenizer_destroy(core_tokenizer *tokenizer);
 

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/json.h"
+#include "weights/adapter/adapter.h"
 #include "weights/view.h"
 #include <stdlib.h>
 #include <string.h>
@@ -47,22 +48,28 @@ static void sort(more_checkpoint *checkpoint)
     qsort(checkpoint->sorted, (size_t)checkpoint->count, sizeof(core_named *), by_name);
 }
 
+/* All tensors of the source, whose reference is the caller's still. */
+static more_status of_source(core_source *source, more_checkpoint **checkpoint, more_error *error)
+{
+    *checkpoint = create(source, source, source->config, source->count);
+    if (!*checkpoint)
+        return no_memory(source->path, error);
+    for (int64_t i = 0; i < source->count; i++)
+        (*checkpoint)->tensors[i] = (core_named){source->entries[i]->name, source->entries[i]};
+    (*checkpoint)->count = source->count;
+    sort(*checkpoint);
+    return MORE_OK;
+}
+
 static more_status open_source(const char *path, bool metadata_only, more_checkpoint **checkpoint, more_error *error)
 {
     core_source *source = NULL;
     *checkpoint = NULL;
     more_status status = core_source_open(path, metadata_only, &source, error);
-    if (status != MORE_OK)
-        return status;
-    *checkpoint = create(source, source, source->config, source->count);
-    if (*checkpoint) {
-        for (int64_t i = 0; i < source->count; i++)
-            (*checkpoint)->tensors[i] = (core_named){source->entries[i]->name, source->entries[i]};
-        (*checkpoint)->count = source->count;
-        sort(*checkpoint);
-    }
+    if (status == MORE_OK)
+        status = of_source(source, checkpoint, error);
     core_source_release(source);
-    return *checkpoint ? MORE_OK : no_memory(path, error);
+    return status;
 }
 
 more_status core_checkpoint_open(const char *path, more_checkpoint **checkpoint, more_error *error)
@@ -73,6 +80,18 @@ more_status core_checkpoint_open(const char *path, more_checkpoint **checkpoint,
 more_status core_checkpoint_open_metadata(const char *path, more_checkpoint **checkpoint, more_error *error)
 {
     return open_source(path, true, checkpoint, error);
+}
+
+more_status core_checkpoint_add_adapter(const more_checkpoint *base, const char *folder, more_checkpoint **checkpoint,
+                                        more_error *error)
+{
+    core_source *merged = NULL;
+    *checkpoint = NULL;
+    more_status status = core_source_add_adapter(base->source, folder, &merged, error);
+    if (status == MORE_OK)
+        status = of_source(merged, checkpoint, error);
+    core_source_release(merged);
+    return status;
 }
 
 void core_checkpoint_retain(more_checkpoint *checkpoint)
@@ -87,15 +106,29 @@ void core_checkpoint_release(more_checkpoint *checkpoint)
     free(checkpoint->tensors);
     free(checkpoint->sorted);
     free(checkpoint->root);
+    for (size_t i = 0; i < checkpoint->renamed_count; i++)
+        free(checkpoint->renamed[i]);
+    free(checkpoint->renamed);
+    json_decref(checkpoint->own_config);
+    core_checkpoint_release(checkpoint->parent);
     core_source_release(checkpoint->source);
     core_source_release(checkpoint->facts);
     free(checkpoint);
 }
 
-static bool begins_with_any(const char *name, const char *const *prefixes, int32_t count)
+const char *core_name_without(const char *name, const char *prefix)
+{
+    if (prefix[0] == '*') {
+        const char *at = strstr(name, prefix + 1);
+        return at ? at + strlen(prefix + 1) : NULL;
+    }
+    return strncmp(name, prefix, strlen(prefix)) ? NULL : name + strlen(prefix);
+}
+
+static bool fits_any(const char *name, const char *const *prefixes, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
-        if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+        if (core_name_without(name, prefixes[i]))
             return true;
     return false;
 }
@@ -108,8 +141,7 @@ static const char *choose_prefix(const more_checkpoint *parent, const core_view 
     for (int32_t i = 0; i < view->prefix_count; i++)
         for (int64_t k = 0; k < parent->count; k++) {
             const char *name = parent->tensors[k].name;
-            if (begins_with_any(name, &view->prefixes[i], 1) &&
-                !begins_with_any(name, view->excludes, view->exclude_count))
+            if (core_name_without(name, view->prefixes[i]) && !fits_any(name, view->excludes, view->exclude_count))
                 return view->prefixes[i];
         }
     return NULL;
@@ -141,6 +173,45 @@ static bool set_root(more_checkpoint *child, const more_checkpoint *parent, cons
     return child->root != NULL;
 }
 
+/* The name under the view's renames: itself, or a new one that the child owns. NULL without memory. */
+static const char *rename_tensor(more_checkpoint *child, const core_view *view, const char *name)
+{
+    for (int32_t i = 0; i < view->rename_count; i++) {
+        const char *from = view->renames[i];
+        size_t length = strcspn(from, "=");
+        if (from[length] != '=' || strncmp(name, from, length))
+            continue;
+        core_buffer whole = {0};
+        core_buffer_format(&whole, "%s%s", from + length + 1, name + length);
+        char *made = core_buffer_take(&whole);
+        if (made)
+            child->renamed[child->renamed_count++] = made;
+        return made;
+    }
+    return name;
+}
+
+/* Takes over the parent's tensors that the view shows. */
+static bool fill_view(more_checkpoint *child, const more_checkpoint *parent, const core_view *view, const char *prefix)
+{
+    if (view->rename_count)
+        child->renamed = calloc((size_t)parent->count + 1, sizeof *child->renamed);
+    if (view->rename_count && !child->renamed)
+        return false;
+    for (int64_t i = 0; i < parent->count; i++) {
+        const core_named *tensor = &parent->tensors[i];
+        const char *rest = core_name_without(tensor->name, prefix);
+        if (!rest || fits_any(tensor->name, view->excludes, view->exclude_count))
+            continue;
+        const char *name = rename_tensor(child, view, rest);
+        if (!name)
+            return false;
+        child->tensors[child->count++] = (core_named){name, tensor->entry};
+    }
+    sort(child);
+    return true;
+}
+
 more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view, more_checkpoint **checkpoint,
                                  more_error *error)
 {
@@ -151,24 +222,41 @@ more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view,
     if (!prefix)
         return no_prefix(parent, view, error);
     more_checkpoint *child = create(parent->source, parent->facts, parent->config, parent->count);
-    if (!child || !set_root(child, parent, view->config_root)) {
+    if (child) {
+        core_checkpoint_retain(parent);
+        child->parent = parent;
+        child->map = view->map;
+    }
+    if (!child || !set_root(child, parent, view->config_root) || !fill_view(child, parent, view, prefix)) {
         core_checkpoint_release(child);
         return no_memory(parent->source->path, error);
     }
-    child->map = view->map;
-    for (int64_t i = 0; i < parent->count; i++) {
-        const core_named *tensor = &parent->tensors[i];
-        if (begins_with_any(tensor->name, &prefix, 1) &&
-            !begins_with_any(tensor->name, view->excludes, view->exclude_count))
-            child->tensors[child->count++] = (core_named){tensor->name + strlen(prefix), tensor->entry};
-    }
-    sort(child);
     *checkpoint = child;
     return MORE_OK;
 }
 
-more_status core_checkpoint_join(const more_checkpoint *tensors, const more_checkpoint *facts,
-                                 more_checkpoint **checkpoint, more_error *error)
+more_status core_checkpoint_add_defaults(more_checkpoint *view, json_t *defaults, more_error *error)
+{
+    const char *key;
+    bool failed = false;
+    json_t *value, *config = view->config ? json_deep_copy(view->config) : json_object();
+    json_object_foreach(defaults, key, value)
+    {
+        json_t *own = json_object_get(config, key);
+        if ((!own || json_is_null(own)) && json_object_set(config, key, value))
+            failed = true;
+    }
+    if (!config || failed) {
+        json_decref(config);
+        return no_memory(view->source->path, error);
+    }
+    json_decref(view->own_config);
+    view->own_config = view->config = config;
+    return MORE_OK;
+}
+
+more_status core_checkpoint_join(more_checkpoint *tensors, more_checkpoint *facts, more_checkpoint **checkpoint,
+                                 more_error *error)
 {
     *checkpoint = create(tensors->source, facts->facts, facts->config, tensors->count);
     if (!*checkpoint || !set_root(*checkpoint, facts, NULL)) {
@@ -176,6 +264,9 @@ more_status core_checkpoint_join(const more_checkpoint *tensors, const more_chec
         *checkpoint = NULL;
         return no_memory(tensors->source->path, error);
     }
+    core_checkpoint_retain(tensors);
+    (*checkpoint)->parent = tensors;
+    (*checkpoint)->own_config = json_incref(facts->own_config);
     memcpy((*checkpoint)->tensors, tensors->tensors, (size_t)tensors->count * sizeof *tensors->tensors);
     (*checkpoint)->count = tensors->count;
     sort(*checkpoint);

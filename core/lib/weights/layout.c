@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "weights/checkpoint.h"
+#include "weights/view.h"
 #include <dirent.h>
 #include <errno.h>
 #include <ini.h>
@@ -62,13 +63,23 @@ static bool is_part(const char *section)
     return !strcmp(section, "vision") || !strcmp(section, "projector") || !strcmp(section, "language");
 }
 
+/* "PART.defaults" and "PART.defaults.MODEL_TYPE". */
+static bool is_defaults(const char *section)
+{
+    const char *dot = strchr(section, '.');
+    char part[16];
+    snprintf(part, sizeof part, "%.*s", dot ? (int)(dot - section) : 0, section);
+    return dot && is_part(part) && !strncmp(dot, ".defaults", 9) && (!dot[9] || (dot[9] == '.' && dot[10]));
+}
+
 static bool is_known(const entry *here)
 {
     if (!strcmp(here->section, "layout"))
         return !strcmp(here->key, "name") || !strcmp(here->key, "description") || !strcmp(here->key, "score");
     if (is_part(here->section))
-        return !strcmp(here->key, "prefix") || !strcmp(here->key, "exclude") || !strcmp(here->key, "config");
-    return is_match_section(here->section) || !strcmp(here->section, "settings");
+        return !strcmp(here->key, "prefix") || !strcmp(here->key, "exclude") || !strcmp(here->key, "rename") ||
+               !strcmp(here->key, "config");
+    return is_match_section(here->section) || !strcmp(here->section, "settings") || is_defaults(here->section);
 }
 
 static more_status check(core_layout *layout, more_error *error)
@@ -136,6 +147,12 @@ const char *core_layout_name(const core_layout *layout)
     return layout->name;
 }
 
+const char *core_layout_description(const core_layout *layout)
+{
+    const char *text = value_of(layout, "layout", "description");
+    return text ? text : "";
+}
+
 /* ---- Values of the config as text ------------------------------------------------------------------------------- */
 
 /* A scalar as it would stand in an INI file, arrays of scalars joined by ", "; false for anything else. */
@@ -196,7 +213,7 @@ static bool has_tensor(more_checkpoint *checkpoint, const char *const *prefixes,
     const more_weights_service *weights = core_weights_service();
     for (int64_t i = 0; i < weights->count(checkpoint); i++)
         for (int32_t k = 0; k < count; k++)
-            if (!strncmp(weights->name_at(checkpoint, i), prefixes[k], strlen(prefixes[k])))
+            if (core_name_without(weights->name_at(checkpoint, i), prefixes[k]))
                 return true;
     return false;
 }
@@ -296,32 +313,11 @@ more_status core_layout_find(const char *folder, more_checkpoint *checkpoint, co
     return status;
 }
 
-/* ---- Parts and settings ----------------------------------------------------------------------------------------- */
+/* ---- Settings and parts ----------------------------------------------------------------------------------------- */
 
 bool core_layout_has_part(const core_layout *layout, const char *part)
 {
     return is_part(part) && value_of(layout, part, "prefix") != NULL;
-}
-
-more_status core_layout_part(const core_layout *layout, more_checkpoint *checkpoint, const char *part,
-                             more_checkpoint **view, more_error *error)
-{
-    const char *prefixes[MAX_ALTERNATIVES], *excludes[MAX_ALTERNATIVES];
-    core_view wanted = {.prefixes = prefixes, .excludes = excludes};
-    const char *exclude = value_of(layout, part, "exclude");
-    *view = NULL;
-    if (!core_layout_has_part(layout, part))
-        return more_fail(error, MORE_ERROR_NOT_FOUND, "%s: layout %s has no %s part",
-                         core_weights_service()->path(checkpoint), layout->name, part);
-    char *prefix_copy = split(value_of(layout, part, "prefix"), prefixes, &wanted.prefix_count);
-    char *exclude_copy = exclude ? split(exclude, excludes, &wanted.exclude_count) : NULL;
-    wanted.config_root = value_of(layout, part, "config");
-    more_status status = prefix_copy && (exclude_copy || !exclude)
-                             ? core_checkpoint_view(checkpoint, &wanted, view, error)
-                             : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path);
-    free(prefix_copy);
-    free(exclude_copy);
-    return status;
 }
 
 /* Applies "a=b c=d *=e" to a config's value, in place of it; NULL when no word fits. Takes ownership of `value`. */
@@ -342,23 +338,106 @@ static char *translate(const char *table, char *value)
     return NULL;
 }
 
+/* What an entry of [settings] or of defaults says: its plain text, or what "config:KEY a=b *=c" makes of the
+ * checkpoint's config; NULL when the config says nothing. The caller frees it. */
+static char *entry_text(const entry *here, more_checkpoint *checkpoint)
+{
+    if (strncmp(here->value, "config:", 7))
+        return strdup(here->value);
+    const char *name = here->value + 7;
+    size_t length = strcspn(name, " \t"), rest = strspn(name + length, " \t");
+    char *config_key = strndup(name, length);
+    char *value = config_key ? config_text(checkpoint, config_key) : NULL;
+    free(config_key);
+    return name[length + rest] ? translate(name + length, value) : value;
+}
+
 char *core_layout_setting(const core_layout *layout, more_checkpoint *checkpoint, const char *key)
 {
     for (size_t i = 0; i < layout->count; i++) {
         const entry *here = &layout->entries[i];
         if (strcmp(here->section, "settings") || strcmp(here->key, key))
             continue;
-        if (strncmp(here->value, "config:", 7))
-            return strdup(here->value);
-        const char *name = here->value + 7;
-        size_t length = strcspn(name, " \t"), rest = strspn(name + length, " \t");
-        char *config_key = strndup(name, length);
-        char *value = config_key ? config_text(checkpoint, config_key) : NULL;
-        free(config_key);
-        if (name[length + rest])
-            value = translate(name + length, value);
+        char *value = entry_text(here, checkpoint);
         if (value)
             return value;
     }
     return NULL;
+}
+
+/* The defaults of one section as an object, of a key that stands several times the first with a value; the text is a
+ * JSON scalar or, where it is none, a string. NULL without memory. */
+static json_t *read_defaults(const core_layout *layout, const char *section, more_checkpoint *checkpoint)
+{
+    json_t *defaults = json_object();
+    for (size_t i = 0; i < layout->count; i++) {
+        const entry *here = &layout->entries[i];
+        if (strcmp(here->section, section) || json_object_get(defaults, here->key))
+            continue;
+        char *text = entry_text(here, checkpoint);
+        json_t *scalar = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+        if (text)
+            json_object_set_new(defaults, here->key, scalar ? scalar : json_string(text));
+        free(text);
+    }
+    return defaults;
+}
+
+/* Puts PART.defaults under the view's metadata, then those of its model_type. */
+static more_status add_defaults(const core_layout *layout, more_checkpoint *checkpoint, const char *part,
+                                more_checkpoint *view, more_error *error)
+{
+    core_buffer section = {0};
+    more_status status = MORE_OK;
+    core_buffer_format(&section, "%s.defaults", part);
+    for (int round = 0; round < 2 && status == MORE_OK && !section.failed; round++) {
+        json_t *defaults = read_defaults(layout, section.data, checkpoint);
+        if (json_object_size(defaults))
+            status = core_checkpoint_add_defaults(view, defaults, error);
+        json_decref(defaults);
+        char *type = config_text(view, "model_type");
+        core_buffer_format(&section, ".%s", type ? type : "");
+        free(type);
+    }
+    if (section.failed)
+        status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path);
+    core_buffer_free(&section);
+    return status;
+}
+
+/* A list of words of a part's section: a copy to free, NULL where the key is absent or memory is. */
+static char *words_of(const core_layout *layout, const char *part, const char *key, const char **words, int32_t *count)
+{
+    const char *value = value_of(layout, part, key);
+    *count = 0;
+    return value ? split(value, words, count) : NULL;
+}
+
+more_status core_layout_part(const core_layout *layout, more_checkpoint *checkpoint, const char *part,
+                             more_checkpoint **view, more_error *error)
+{
+    const char *prefixes[MAX_ALTERNATIVES], *excludes[MAX_ALTERNATIVES], *renames[MAX_ALTERNATIVES];
+    core_view wanted = {.prefixes = prefixes, .excludes = excludes, .renames = renames};
+    *view = NULL;
+    if (!core_layout_has_part(layout, part))
+        return more_fail(error, MORE_ERROR_NOT_FOUND, "%s: layout %s has no %s part",
+                         core_weights_service()->path(checkpoint), layout->name, part);
+    char *prefix_copy = words_of(layout, part, "prefix", prefixes, &wanted.prefix_count);
+    char *exclude_copy = words_of(layout, part, "exclude", excludes, &wanted.exclude_count);
+    char *rename_copy = words_of(layout, part, "rename", renames, &wanted.rename_count);
+    wanted.config_root = value_of(layout, part, "config");
+    bool whole = prefix_copy && (exclude_copy || !value_of(layout, part, "exclude")) &&
+                 (rename_copy || !value_of(layout, part, "rename"));
+    more_status status = whole ? core_checkpoint_view(checkpoint, &wanted, view, error)
+                               : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path);
+    if (status == MORE_OK)
+        status = add_defaults(layout, checkpoint, part, *view, error);
+    if (status != MORE_OK) {
+        core_checkpoint_release(*view);
+        *view = NULL;
+    }
+    free(prefix_copy);
+    free(exclude_copy);
+    free(rename_copy);
+    return status;
 }

@@ -19,6 +19,8 @@ more_status core_layout_read(const char *path, core_layout **layout, more_error 
 void core_layout_free(core_layout *layout);
 
 const char *core_layout_name(const core_layout *layout);
+/* One line for people, "" where the file has none. */
+const char *core_layout_description(const core_layout *layout);
 /* True when one of its [match] sections fits the checkpoint. */
 bool core_layout_matches(const core_layout *layout, more_checkpoint *checkpoint);
 /* True when the layout says that such checkpoints hold this part ("vision", "projector", "language"). */

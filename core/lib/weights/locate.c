@@ -29,10 +29,11 @@ static char *cache_folder(void)
                  {"XDG_CACHE_HOME", "/huggingface/hub"},
                  {"HOME", "/.cache/huggingface/hub"}};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        const char *value = variable(rules[i].variable);
+        const char *value = variable(rules[i].variable), *home = variable("HOME");
         if (value) {
             core_buffer path = {0};
-            core_buffer_format(&path, "%s%s", value, rules[i].below);
+            bool at_home = home && value[0] == '~' && (!value[1] || value[1] == '/');
+            core_buffer_format(&path, "%s%s%s", at_home ? home : "", at_home ? value + 1 : value, rules[i].below);
             return core_buffer_take(&path);
         }
     }
@@ -93,7 +94,10 @@ static char *find_in_cache(const char *text, core_buffer *looked)
     core_buffer_format(&model, "%s/models--%.*s--%.*s", cache, (int)org, text, (int)(length - org - 1), text + org + 1);
     if (model.data) {
         found = snapshot(model.data, revision);
-        core_buffer_format(looked, ", nor as revision %s of %s", revision, model.data);
+        core_buffer_format(looked, ", nor as revision %s of %s; to fetch it: hf download %.*s", revision, model.data,
+                           (int)length, text);
+        if (text[length])
+            core_buffer_format(looked, " --revision %s", revision);
     }
     core_buffer_free(&model);
     free(cache);
@@ -126,7 +130,7 @@ more_status core_weights_locate(const char *text, const char *base_folder, char 
         return more_fail(error, MORE_ERROR_ARGUMENT, "weights: is empty; give a folder, a file or org/name");
     if (!strncmp(text, SYNTHETIC, strlen(SYNTHETIC)))
         return locate_synthetic(text, base_folder, path, error);
-    char *direct = as_path(text, base_folder);
+    char *direct = strcmp(text, ".") ? as_path(text, base_folder) : strdup(*base_folder ? base_folder : ".");
     if (!direct)
         return no_memory(text, error);
     if (core_file_exists(direct) || core_folder_exists(direct)) {

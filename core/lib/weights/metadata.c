@@ -10,12 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROCESSOR "preprocessor_config." /* keys of that file begin so */
+
+static json_t *value_at(const more_checkpoint *checkpoint, const char *key)
+{
+    if (!strncmp(key, PROCESSOR, strlen(PROCESSOR)))
+        return core_json_at(checkpoint->facts->processor, key + strlen(PROCESSOR));
+    return core_json_at(checkpoint->config, key);
+}
+
 /* The value, or NULL with the status and message for its absence or for a type that is not the one wanted. */
 static more_status look_up(more_checkpoint *checkpoint, const char *key, json_t **value, more_error *error)
 {
     const core_source *facts = checkpoint->facts;
     const char *root = checkpoint->root ? checkpoint->root : "";
-    *value = core_json_at(checkpoint->config, key);
+    *value = value_at(checkpoint, key);
     if (*value)
         return MORE_OK;
     if (!facts->config)
@@ -85,7 +94,7 @@ static more_status get_string(more_checkpoint *checkpoint, const char *key, cons
 
 static int64_t length(more_checkpoint *checkpoint, const char *key)
 {
-    json_t *json = core_json_at(checkpoint->config, key);
+    json_t *json = value_at(checkpoint, key);
     if (json_is_array(json))
         return (int64_t)json_array_size(json);
     return json_is_object(json) ? (int64_t)json_object_size(json) : -1;

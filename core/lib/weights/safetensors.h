@@ -24,6 +24,7 @@ typedef struct core_tensor_entry {
     const unsigned char *data;    /* stored little-endian bytes, not necessarily aligned; NULL = synthetic */
     size_t bytes;                 /* size of the stored form */
     bool mapped;                  /* data lies in a read-only file mapping, whose pages may be dropped and come back */
+    const struct core_delta *delta; /* what an adapter adds when it is read, see adapter/delta.h; NULL = nothing */
 } core_tensor_entry;
 
 typedef struct core_safetensors core_safetensors;

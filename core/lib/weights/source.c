@@ -3,31 +3,36 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "weights/adapter/adapter.h"
+#include "weights/locate.h"
 #include "weights/synthetic.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SYNTHETIC "synthetic:"
-#define SINGLE "model.safetensors"
-#define INDEX "model.safetensors.index.json"
+#define INDEX_ENDING ".index.json"
+#define DEEPEST 4 /* adapters of adapters of ... */
 
 static more_status no_memory(const char *path, more_error *error)
 {
     return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
 }
 
+static more_status open_source(const char *path, bool metadata_only, int depth, core_source **source,
+                               more_error *error);
+
 /* Opens one more file and gives it to the source. */
-static more_status add_file(core_source *source, const char *name, core_safetensors **file, more_error *error)
+static more_status add_file(core_source *source, const char *name, core_tensor_file **file, more_error *error)
 {
-    core_safetensors **files = realloc(source->files, (source->file_count + 1) * sizeof(core_safetensors *));
+    core_tensor_file **files = realloc(source->files, (source->file_count + 1) * sizeof(core_tensor_file *));
     if (!files)
         return no_memory(source->path, error);
     source->files = files;
     char *path = core_path_join(source->folder, name);
     if (!path)
         return no_memory(source->path, error);
-    more_status status = core_safetensors_open(path, file, error);
+    more_status status = core_tensor_file_open(path, file, error);
     if (status == MORE_OK)
         source->files[source->file_count++] = *file;
     free(path);
@@ -35,17 +40,17 @@ static more_status add_file(core_source *source, const char *name, core_safetens
 }
 
 /* Appends the file's tensors; of a shard those that the weight map puts there. */
-static more_status add_entries(core_source *source, const core_safetensors *file, json_t *weight_map, const char *shard,
+static more_status add_entries(core_source *source, const core_tensor_file *file, json_t *weight_map, const char *shard,
                                more_error *error)
 {
-    int64_t count = core_safetensors_count(file);
+    int64_t count = core_tensor_file_count(file);
     const core_tensor_entry **entries =
         realloc(source->entries, (size_t)(source->count + count + 1) * sizeof(core_tensor_entry *));
     if (!entries)
         return no_memory(source->path, error);
     source->entries = entries;
     for (int64_t i = 0; i < count; i++) {
-        const core_tensor_entry *entry = core_safetensors_at(file, i);
+        const core_tensor_entry *entry = core_tensor_file_at(file, i);
         if (weight_map) {
             const char *place = json_string_value(json_object_get(weight_map, entry->name));
             if (!place || strcmp(place, shard))
@@ -58,7 +63,7 @@ static more_status add_entries(core_source *source, const core_safetensors *file
 
 static more_status open_single(core_source *source, const char *name, more_error *error)
 {
-    core_safetensors *file = NULL;
+    core_tensor_file *file = NULL;
     more_status status = add_file(source, name, &file, error);
     return status == MORE_OK ? add_entries(source, file, NULL, NULL, error) : status;
 }
@@ -105,7 +110,7 @@ static more_status missing_tensor(const core_source *source, const char *path, j
     json_object_foreach(weight_map, name, value)
     {
         for (size_t i = 0; i < count; i++)
-            if (!strcmp(json_string_value(value), shards[i]) && !core_safetensors_find(source->files[i], name))
+            if (!strcmp(json_string_value(value), shards[i]) && !core_tensor_file_find(source->files[i], name))
                 return more_fail(error, MORE_ERROR_CORRUPT,
                                  "%s: weight_map: tensor '%s' is said to be in '%s', which does not hold it", path,
                                  name, shards[i]);
@@ -119,7 +124,7 @@ static more_status open_shards(core_source *source, const char *path, json_t *we
     size_t count = 0;
     more_status status = list_shards(path, weight_map, &shards, &count, error);
     for (size_t i = 0; i < count && status == MORE_OK; i++) {
-        core_safetensors *file = NULL;
+        core_tensor_file *file = NULL;
         more_error reason = {{0}};
         status = add_file(source, shards[i], &file, &reason);
         if (status == MORE_ERROR_NOT_FOUND)
@@ -165,41 +170,84 @@ static more_status open_shapes(core_source *source, const char *path, more_error
     return MORE_OK;
 }
 
-static more_status no_weights(const char *folder, more_error *error)
+static bool has_file(const core_source *source, const char *name)
 {
-    static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "mm_projector.bin",
-                                         "tf_model.h5", "flax_model.msgpack"};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        char *path = core_path_join(folder, others[i]);
-        bool there = path && core_file_exists(path);
-        free(path);
-        if (there)
-            return more_fail(error, MORE_ERROR_UNSUPPORTED,
-                             "%s: its weights are in %s; only safetensors are read: save the model with "
-                             "safe_serialization",
-                             folder, others[i]);
-    }
-    return more_fail(error, MORE_ERROR_NOT_FOUND, "%s: no weights: neither " SINGLE " nor " INDEX " is in this folder",
-                     folder);
+    char *path = core_path_join(source->folder, name);
+    bool there = path && core_file_exists(path);
+    free(path);
+    return there;
 }
 
-static more_status open_folder(core_source *source, bool synthetic, bool metadata_only, more_error *error)
+static more_status no_weights(const core_source *source, more_error *error)
 {
-    char *single = core_path_join(source->folder, SINGLE), *index = core_path_join(source->folder, INDEX);
+    static const char *const others[] = {"tf_model.h5", "flax_model.msgpack"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (has_file(source, others[i]))
+            return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                             "%s: its weights are in %s; only safetensors and PyTorch files are read: save the model "
+                             "with safe_serialization",
+                             source->folder, others[i]);
+    return more_fail(error, MORE_ERROR_NOT_FOUND,
+                     "%s: no weights: neither model.safetensors or model.safetensors.index.json, nor pytorch_model.bin "
+                     "or its index, nor mm_projector.bin is in this folder",
+                     source->folder);
+}
+
+/* Opens the adapter's base model, which takes this source's place with the adapter on it. */
+static more_status open_adapter(core_source **source, bool metadata_only, int depth, more_error *error)
+{
+    const char *folder = (*source)->folder;
+    core_source *base = NULL, *merged = NULL;
+    char *name = NULL, *path = NULL;
+    more_error reason = {{0}};
+    more_status status = core_adapter_base(folder, &name, error);
+    if (status == MORE_OK && depth == DEEPEST)
+        status = more_fail(error, MORE_ERROR_CORRUPT, "%s: an adapter whose base is an adapter, %d times: a circle?",
+                           folder, DEEPEST);
+    if (status == MORE_OK) {
+        status = core_weights_locate(name, folder, &path, &reason);
+        if (status != MORE_OK)
+            more_fail(error, status,
+                      "%s: an adapter, whose base model '%s' is not on this machine (%.500s); name the base as weights "
+                      "and this folder as lora",
+                      folder, name, reason.message);
+    }
+    if (status == MORE_OK)
+        status = open_source(path, metadata_only, depth + 1, &base, error);
+    if (status == MORE_OK)
+        status = core_source_add_adapter(base, folder, &merged, error);
+    core_source_release(base);
+    free(name);
+    free(path);
+    if (status == MORE_OK) {
+        core_source_release(*source);
+        *source = merged;
+    }
+    return status;
+}
+
+/* The first of these that is there counts. */
+static more_status open_folder(core_source *source, bool metadata_only, more_error *error)
+{
+    static const char *const names[] = {"model.safetensors", "model.safetensors" INDEX_ENDING, "pytorch_model.bin",
+                                        "pytorch_model.bin" INDEX_ENDING, "mm_projector.bin"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!has_file(source, names[i]))
+            continue;
+        if (!strstr(names[i], INDEX_ENDING))
+            return open_single(source, names[i], error);
+        char *path = core_path_join(source->folder, names[i]);
+        more_status status = path ? open_index(source, path, error) : no_memory(source->path, error);
+        free(path);
+        return status;
+    }
+    return metadata_only ? MORE_OK : no_weights(source, error);
+}
+
+static more_status open_synthetic(core_source *source, more_error *error)
+{
     char *shapes = core_path_join(source->folder, "shapes.json");
-    more_status status = MORE_OK;
-    if (!single || !index || !shapes)
-        status = no_memory(source->path, error);
-    else if (synthetic)
-        status = open_shapes(source, shapes, error);
-    else if (core_file_exists(single))
-        status = open_single(source, SINGLE, error);
-    else if (core_file_exists(index))
-        status = open_index(source, index, error);
-    else if (!metadata_only)
-        status = no_weights(source->folder, error);
-    free(single);
-    free(index);
+    more_status status = shapes ? open_shapes(source, shapes, error) : no_memory(source->path, error);
     free(shapes);
     return status;
 }
@@ -209,6 +257,10 @@ static more_status read_config(core_source *source, more_error *error)
     source->config_path = core_path_join(source->folder, "config.json");
     if (!source->config_path)
         return no_memory(source->path, error);
+    char *processor = core_path_join(source->folder, "preprocessor_config.json");
+    if (processor) /* its mistakes are named where the steps are made of it */
+        core_json_load(processor, &source->processor, NULL);
+    free(processor);
     if (!core_file_exists(source->config_path))
         return MORE_OK;
     more_status status = core_json_load(source->config_path, &source->config, error);
@@ -235,39 +287,56 @@ static more_status parse_synthetic(core_source *source, more_error *error)
     return MORE_OK;
 }
 
-static more_status open_path(core_source *source, bool metadata_only, more_error *error)
+/* True for a folder of an adapter without a model of its own. */
+static bool is_adapter(const core_source *source)
 {
-    bool synthetic = !strncmp(source->path, SYNTHETIC, strlen(SYNTHETIC));
-    bool folder = synthetic || core_folder_exists(source->path);
-    more_status status = MORE_OK;
-    if (synthetic)
-        status = parse_synthetic(source, error);
-    else
-        source->folder = folder ? strdup(source->path) : core_path_folder(source->path);
-    if (status == MORE_OK && !source->folder)
-        status = no_memory(source->path, error);
-    if (status == MORE_OK)
-        status = read_config(source, error);
-    if (status != MORE_OK)
-        return status;
-    const char *slash = strrchr(source->path, '/');
-    return folder ? open_folder(source, synthetic, metadata_only, error)
-                  : open_single(source, slash ? slash + 1 : source->path, error);
+    return has_file(source, CORE_ADAPTER_CONFIG) && !has_file(source, "model.safetensors") &&
+           !has_file(source, "model.safetensors" INDEX_ENDING) && !has_file(source, "pytorch_model.bin") &&
+           !has_file(source, "pytorch_model.bin" INDEX_ENDING);
 }
 
-more_status core_source_open(const char *path, bool metadata_only, core_source **source, more_error *error)
+static more_status open_path(core_source **source, bool metadata_only, int depth, more_error *error)
+{
+    core_source *own = *source;
+    bool synthetic = !strncmp(own->path, SYNTHETIC, strlen(SYNTHETIC));
+    bool folder = synthetic || core_folder_exists(own->path);
+    more_status status = MORE_OK;
+    if (synthetic)
+        status = parse_synthetic(own, error);
+    else
+        own->folder = folder ? strdup(own->path) : core_path_folder(own->path);
+    if (status == MORE_OK && !own->folder)
+        status = no_memory(own->path, error);
+    if (status == MORE_OK && folder && !synthetic && is_adapter(own))
+        return open_adapter(source, metadata_only, depth, error);
+    if (status == MORE_OK)
+        status = read_config(own, error);
+    if (status != MORE_OK)
+        return status;
+    const char *slash = strrchr(own->path, '/');
+    if (synthetic)
+        return open_synthetic(own, error);
+    return folder ? open_folder(own, metadata_only, error) : open_single(own, slash ? slash + 1 : own->path, error);
+}
+
+static more_status open_source(const char *path, bool metadata_only, int depth, core_source **source, more_error *error)
 {
     *source = calloc(1, sizeof **source);
     if (!*source)
         return no_memory(path, error);
     atomic_init(&(*source)->references, 1);
     (*source)->path = strdup(path);
-    more_status status = (*source)->path ? open_path(*source, metadata_only, error) : no_memory(path, error);
+    more_status status = (*source)->path ? open_path(source, metadata_only, depth, error) : no_memory(path, error);
     if (status != MORE_OK) {
         core_source_release(*source);
         *source = NULL;
     }
     return status;
+}
+
+more_status core_source_open(const char *path, bool metadata_only, core_source **source, more_error *error)
+{
+    return open_source(path, metadata_only, 0, source, error);
 }
 
 void core_source_retain(core_source *source)
@@ -280,12 +349,15 @@ void core_source_release(core_source *source)
     if (!source || atomic_fetch_sub(&source->references, 1) > 1)
         return;
     for (size_t i = 0; i < source->file_count; i++)
-        core_safetensors_close(source->files[i]);
+        core_tensor_file_close(source->files[i]);
     free(source->files);
     free(source->entries);
     if (source->synthetic)
         core_synthetic_free(source->synthetic, source->count);
+    core_merged_free(source->merged);
+    core_source_release(source->base);
     json_decref(source->config);
+    json_decref(source->processor);
     free(source->config_path);
     free(source->folder);
     free(source->path);

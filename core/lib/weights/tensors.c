@@ -2,6 +2,7 @@
  *
  * Tensors of a checkpoint by name: canonical names through the plugin's map, shapes, and rows in the wanted format.
  */
+#include "weights/adapter/delta.h"
 #include "weights/convert.h"
 #include "weights/synthetic.h"
 #include "weights/view.h"
@@ -128,7 +129,7 @@ more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more
     info->format = entry->format;
     info->rank = entry->rank;
     memcpy(info->shape, entry->shape, sizeof info->shape);
-    info->data = found.transposed ? NULL : entry->data;
+    info->data = found.transposed || entry->delta ? NULL : entry->data;
     info->bytes = info->data ? entry->bytes : 0;
     if (found.transposed) {
         info->shape[0] = entry->shape[1];
@@ -171,6 +172,42 @@ static bool fetch(const core_source *source, const core_tensor_entry *entry, int
                         dtype, to);
 }
 
+/* Rows of what is asked for: of the stored matrix, or its columns. */
+static bool fetch_rows(const core_source *source, const tensor *found, int64_t first, int64_t count, int64_t height,
+                       int64_t width, DLDataType dtype, void *rows)
+{
+    bool good = true;
+    if (!found->transposed)
+        return fetch(source, found->entry, first * width, 1, count * width, dtype, rows);
+    for (int64_t i = 0; i < count && good; i++)
+        good = fetch(source, found->entry, first + i, height, width, dtype,
+                     (char *)rows + (size_t)(i * width) * (size_t)(dtype.bits / 8));
+    return good;
+}
+
+/* The same with adapters on it: summed in f32, rounded once to the stored format, given in `dtype`. */
+static more_status fetch_merged(const core_source *source, const tensor *found, int64_t first, int64_t count,
+                                int64_t height, int64_t width, DLDataType dtype, void *rows, more_error *error)
+{
+    const core_tensor_entry *entry = found->entry;
+    float *block = malloc((size_t)(CORE_DELTA_ROWS * width) * sizeof *block);
+    bool good = block != NULL;
+    for (int64_t done = 0; done < count && good; done += CORE_DELTA_ROWS) {
+        int64_t some = count - done < CORE_DELTA_ROWS ? count - done : CORE_DELTA_ROWS;
+        good = fetch_rows(source, found, first + done, some, height, width, more_f32(), block) &&
+               core_delta_add(entry->delta, found->transposed, first + done, some, width, block);
+        if (!good)
+            break;
+        core_delta_round(entry->format, some * width, block);
+        core_convert("f32", (const unsigned char *)block, 1, some * width, dtype,
+                     (char *)rows + (size_t)(done * width) * (size_t)(dtype.bits / 8));
+    }
+    free(block);
+    return good ? MORE_OK
+                : more_fail(error, MORE_ERROR_MEMORY, "%s: tensor '%s': out of memory to add its adapter", entry->path,
+                            entry->name);
+}
+
 more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
                                   DLDataType dtype, void *rows, more_error *error)
 {
@@ -191,13 +228,10 @@ more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name,
                          entry->name, entry->format);
     if (!count || !entry->elements)
         return MORE_OK;
-    bool good = true;
-    if (!found.transposed)
-        good = fetch(checkpoint->source, entry, first * width, 1, count * width, dtype, rows);
-    else
-        for (int64_t i = 0; i < count && good; i++)
-            good = fetch(checkpoint->source, entry, first + i, height, width, dtype,
-                         (char *)rows + (size_t)(i * width) * (size_t)(dtype.bits / 8));
+    if (entry->delta && (more_dtype_equal(dtype, more_f32()) || more_dtype_equal(dtype, more_f16()) ||
+                         more_dtype_equal(dtype, more_bf16())))
+        return fetch_merged(checkpoint->source, &found, first, count, height, width, dtype, rows, error);
+    bool good = !entry->delta && fetch_rows(checkpoint->source, &found, first, count, height, width, dtype, rows);
     if (!good)
         return more_fail(error, MORE_ERROR_ARGUMENT, "%s: tensor '%s': rows are given as f32, f16 or bf16 only",
                          entry->path, entry->name);

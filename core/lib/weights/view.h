@@ -9,21 +9,28 @@
 #include <llavamore/backbone.h>
 
 typedef struct core_named {
-    const char *name; /* in this view: the entry's name without the view's prefixes */
+    const char *name; /* in this view: the entry's name without the view's prefixes, or renamed */
     const core_tensor_entry *entry;
 } core_named;
 
 struct more_checkpoint {
     atomic_int references;
-    core_source *source;        /* of the tensors; one reference */
+    core_source *source;     /* of the tensors; one reference */
+    more_checkpoint *parent; /* whose names this one's may be parts of; one reference, NULL = none */
+    char **renamed;          /* names that a layout's renames made; owned */
+    size_t renamed_count;
     core_source *facts;         /* of config.json and the other small files, mostly the same; one reference */
-    json_t *config;             /* borrowed from facts; NULL when there is none */
+    json_t *config;             /* borrowed from facts or own_config; NULL when there is none */
+    json_t *own_config;         /* config with a layout's defaults; NULL = nothing was added */
     char *root;                 /* where in config.json that is, for messages: "text_config."; NULL = its top */
     const more_tensor_map *map; /* NULL = tensors answer to `name` */
     core_named *tensors;        /* in the files' order */
     core_named **sorted;        /* by name */
     int64_t count;
 };
+
+/* What is left of a name without the prefix, "*x." being all up to the first "x."; NULL when it does not fit. */
+const char *core_name_without(const char *name, const char *prefix);
 
 /* The tensors' part of the weights service. */
 more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more_weight_info *info, more_error *error);

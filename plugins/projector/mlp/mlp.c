@@ -3,41 +3,32 @@
  * LLaVA's projectors: `linear`, one linear layer, and `mlpNx_gelu`, N of them with GELU (exact, by the error function)
  * between. Every feature row becomes one visual token.
  */
-#include "loader.h"
+#include "projector.h"
 #include "require.h"
-
-#include <llavamore/projector.h>
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_LAYERS 16
-#define NAME_SIZE 32
-
-typedef struct layer {
-    int64_t columns, rows; /* width in and out */
-    nn_matrix *weight;
-    float *bias;
-} layer;
-
 struct more_projector {
     nn_context *context;
-    bool unnumbered; /* one layer, whose tensors have no number in their names */
-    int32_t layers;
-    layer layer[MAX_LAYERS];
-    int64_t widest; /* of what lies between layers */
+    nn_mlp mlp;
     int64_t weight_bytes;
     bool metadata_only;
 };
 
 /* ---- Names ------------------------------------------------------------------------------------------------------ */
 
-/* torch.nn.Sequential counts the activations too, so layer i of an MLP is number 2i; a single layer has no number. */
+/* LLaVA stores a torch.nn.Sequential, or for `linear` a single torch.nn.Linear; llava-hf counts its two layers from 1.
+ */
 static const more_tensor_name names[] = {
     {"layers.*.weight", "*.weight", "mm.*.weight", MORE_TRANSFORM_NONE, true},
     {"layers.*.bias", "*.bias", "mm.*.bias", MORE_TRANSFORM_NONE, true},
-    {"linear.weight", "weight", NULL, MORE_TRANSFORM_NONE, true},
-    {"linear.bias", "bias", NULL, MORE_TRANSFORM_NONE, true},
+    {"layers.0.weight", "weight", NULL, MORE_TRANSFORM_NONE, true},
+    {"layers.0.bias", "bias", NULL, MORE_TRANSFORM_NONE, true},
+    {"layers.0.weight", "linear_1.weight", NULL, MORE_TRANSFORM_NONE, true},
+    {"layers.0.bias", "linear_1.bias", NULL, MORE_TRANSFORM_NONE, true},
+    {"layers.2.weight", "linear_2.weight", NULL, MORE_TRANSFORM_NONE, true},
+    {"layers.2.bias", "linear_2.bias", NULL, MORE_TRANSFORM_NONE, true},
 };
 
 static const more_tensor_map *mlp_tensor_map(void)
@@ -55,17 +46,24 @@ static int32_t layers_of_kind(const char *kind)
     int layers = 0, end = 0;
     if (!strcmp(kind, "linear"))
         return 1;
-    if (sscanf(kind, "mlp%dx_gelu%n", &layers, &end) != 1 || end == 0 || kind[end] || layers < 1 || layers > MAX_LAYERS)
+    if (sscanf(kind, "mlp%dx_gelu%n", &layers, &end) != 1 || end == 0 || kind[end] || layers < 1 ||
+        layers > NN_MLP_LAYERS)
         return 0;
     return layers;
+}
+
+static bool has(const more_weights_service *weights, more_checkpoint *checkpoint, const char *name)
+{
+    more_weight_info info = {.struct_size = MORE_STRUCT_SIZE(more_weight_info, bytes)};
+    return !weights->info(checkpoint, name, &info, NULL) && info.rank == 2;
 }
 
 static void mlp_recognise(const more_host *host, more_checkpoint *checkpoint, more_recognition *recognition)
 {
     const more_weights_service *weights = host->get_service(host, MORE_WEIGHTS_SERVICE);
-    more_weight_info info = {.struct_size = sizeof info};
-    const char *kind = NULL;
-    bool has_tensors;
+    more_weight_info norm = {.struct_size = MORE_STRUCT_SIZE(more_weight_info, bytes)};
+    const char *kind = NULL, *activation = NULL;
+    bool fits;
 
     recognition->score = 0;
     recognition->settings[0] = 0;
@@ -74,227 +72,127 @@ static void mlp_recognise(const more_host *host, more_checkpoint *checkpoint, mo
         return;
     }
     weights->get_string(checkpoint, "mm_projector_type", &kind, NULL);
-    has_tensors = !weights->info(checkpoint, "0.weight", &info, NULL) ||
-                  !weights->info(checkpoint, "mm.0.weight", &info, NULL) ||
-                  (!weights->info(checkpoint, "weight", &info, NULL) && info.rank == 2);
-    if (has_tensors && (!kind || layers_of_kind(kind)))
-        recognition->score = kind ? 100 : 50;
+    weights->get_string(checkpoint, "projector_hidden_act", &activation, NULL);
+    fits = (has(weights, checkpoint, "0.weight") || has(weights, checkpoint, "mm.0.weight") ||
+            has(weights, checkpoint, "weight") || has(weights, checkpoint, "linear_1.weight")) &&
+           weights->info(checkpoint, "layer_norm.weight", &norm, NULL) == MORE_ERROR_NOT_FOUND;
+    if (fits && (!kind || layers_of_kind(kind)))
+        recognition->score = kind || activation ? 100 : 50;
     snprintf(recognition->reason, sizeof recognition->reason, "mm_projector_type %.200s, %s", kind ? kind : "not given",
-             has_tensors ? "layers as torch.nn.Sequential numbers them" : "no tensor 0.weight or weight");
-}
-
-/* ---- Loading ---------------------------------------------------------------------------------------------------- */
-
-/* Canonical name of layer i's weight or bias. */
-static const char *name_of(const more_projector *mlp, int32_t i, const char *what, char name[NAME_SIZE])
-{
-    if (mlp->unnumbered)
-        snprintf(name, NAME_SIZE, "linear.%s", what);
-    else
-        snprintf(name, NAME_SIZE, "layers.%d.%s", 2 * (int)i, what);
-    return name;
-}
-
-/* Reads the shape of layer i; MORE_ERROR_NOT_FOUND when there is no such layer. */
-static more_status find_layer(more_projector *mlp, const nn_source *source, int32_t i, more_error *error)
-{
-    more_weight_info info = {.struct_size = sizeof info};
-    char name[NAME_SIZE];
-    more_status status = source->weights->info(source->checkpoint, name_of(mlp, i, "weight", name), &info, error);
-
-    if (status)
-        return status;
-    if (info.rank != 2 || info.shape[0] < 1 || info.shape[1] < 1)
-        return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor %s has rank %d, a projector's layer is a matrix",
-                         source->weights->path(source->checkpoint), info.name, (int)info.rank);
-    mlp->layer[i].rows = info.shape[0];
-    mlp->layer[i].columns = info.shape[1];
-    if (i > 0 && mlp->layer[i - 1].rows != info.shape[1])
-        return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor %s takes %lld channels, the layer before it gives %lld",
-                         source->weights->path(source->checkpoint), info.name, (long long)info.shape[1],
-                         (long long)mlp->layer[i - 1].rows);
-    return MORE_OK;
-}
-
-static more_status find_layers(more_projector *mlp, const nn_source *source, more_error *error)
-{
-    more_status status = find_layer(mlp, source, 0, error);
-
-    if (status == MORE_ERROR_NOT_FOUND) {
-        mlp->unnumbered = true;
-        status = find_layer(mlp, source, 0, NULL);
-        if (status == MORE_ERROR_NOT_FOUND)
-            return more_fail(error, status, "%s: no projector here, neither 0.weight nor weight is among its tensors",
-                             source->weights->path(source->checkpoint));
-        mlp->layers = 1;
-        return status ? find_layer(mlp, source, 0, error) : MORE_OK;
-    }
-    while (!status && ++mlp->layers < MAX_LAYERS)
-        status = find_layer(mlp, source, mlp->layers, error);
-    return status == MORE_ERROR_NOT_FOUND ? MORE_OK : status;
-}
-
-/* Against what the config says and what stands on both sides. */
-static more_status check_layers(const more_projector *mlp, const nn_source *source, int64_t width_in, int64_t width_out,
-                                more_error *error)
-{
-    const char *path = source->weights->path(source->checkpoint), *kind = NULL;
-    int64_t in = mlp->layer[0].columns, out = mlp->layer[mlp->layers - 1].rows;
-    more_status status = nn_config_string_or(source, "mm_projector_type", &kind, error);
-
-    if (status)
-        return status;
-    if (kind && !layers_of_kind(kind))
-        return more_fail(
-            error, MORE_ERROR_UNSUPPORTED,
-            "%s: mm_projector_type is \"%s\", the mlp plugin takes linear and mlpNx_gelu of up to %d layers", path,
-            kind, MAX_LAYERS);
-    if (kind && layers_of_kind(kind) != mlp->layers)
-        return more_fail(error, MORE_ERROR_CORRUPT, "%s: mm_projector_type %s has %d layers, the tensors make %d", path,
-                         kind, (int)layers_of_kind(kind), (int)mlp->layers);
-    if (in != width_in)
-        return more_fail(
-            error, MORE_ERROR_ARGUMENT,
-            "%s: the projector takes %lld channels, the vision encoder gives %lld: they do not belong together", path,
-            (long long)in, (long long)width_in);
-    if (out != width_out)
-        return more_fail(
-            error, MORE_ERROR_ARGUMENT,
-            "%s: the projector gives rows of %lld, the language model's width is %lld: they do not belong together",
-            path, (long long)out, (long long)width_out);
-    return MORE_OK;
-}
-
-static more_status load(more_projector *mlp, const nn_source *source, more_error *error)
-{
-    nn_loader loader = {.source = source, .error = error};
-    char name[NAME_SIZE];
-
-    for (int32_t i = 0; i < mlp->layers; i++) {
-        layer *own = &mlp->layer[i];
-        nn_load_matrix(&loader, name_of(mlp, i, "weight", name), 0, own->rows, own->columns, &own->weight);
-        nn_load_vector(&loader, name_of(mlp, i, "bias", name), 0, own->rows, &own->bias);
-        if (i + 1 < mlp->layers && own->rows > mlp->widest)
-            mlp->widest = own->rows;
-    }
-    mlp->weight_bytes = loader.bytes;
-    return loader.status;
+             fits ? "layers as torch.nn.Sequential or llava-hf name them"
+                  : "no matrix 0.weight, weight or linear_1.weight without a norm before it");
 }
 
 /* ---- Opening and closing ---------------------------------------------------------------------------------------- */
 
-static void mlp_close(more_projector *mlp)
+/* Against what LLaVA's config says. */
+static more_status check_kind(const more_projector *projector, const nn_source *source, more_error *error)
 {
-    if (!mlp)
+    const char *path = source->weights->path(source->checkpoint), *kind = NULL;
+    more_status status = nn_config_string_or(source, "mm_projector_type", &kind, error);
+
+    if (status || !kind)
+        return status;
+    if (!layers_of_kind(kind))
+        return more_fail(
+            error, MORE_ERROR_UNSUPPORTED,
+            "%s: mm_projector_type is \"%s\", the mlp plugin takes linear and mlpNx_gelu of up to %d layers", path,
+            kind, NN_MLP_LAYERS);
+    if (layers_of_kind(kind) != projector->mlp.layers)
+        return more_fail(error, MORE_ERROR_CORRUPT, "%s: mm_projector_type %s has %d layers, the tensors make %d", path,
+                         kind, (int)layers_of_kind(kind), (int)projector->mlp.layers);
+    return MORE_OK;
+}
+
+static more_status load(more_projector *projector, const nn_source *source, more_error *error)
+{
+    nn_loader loader = {.source = source, .error = error};
+    bool biases = true; /* llava-hf may leave them out */
+    more_status status = nn_config_bool_or(source, "multimodal_projector_bias", &biases, error);
+
+    if (status)
+        return status;
+    nn_mlp_load(&projector->mlp, &loader, biases);
+    projector->weight_bytes = loader.bytes;
+    return loader.status;
+}
+
+static void mlp_close(more_projector *projector)
+{
+    if (!projector)
         return;
-    for (int32_t i = 0; i < mlp->layers; i++) {
-        nn_matrix_free(mlp->context, mlp->layer[i].weight);
-        nn_free(mlp->context, mlp->layer[i].bias);
+    if (projector->context) { /* else nothing was loaded */
+        nn_mlp_free(&projector->mlp, projector->context);
+        nn_context_destroy(projector->context);
     }
-    if (mlp->context)
-        nn_context_destroy(mlp->context);
-    free(mlp);
+    free(projector);
 }
 
 static more_status mlp_open(const more_open *arguments, int64_t width_in, int64_t width_out, more_projector **projector,
                             more_error *error)
 {
-    more_projector *mlp = calloc(1, sizeof *mlp);
+    more_projector *own = calloc(1, sizeof *own);
     nn_source source;
     more_status status;
 
     *projector = NULL;
-    if (!mlp)
+    if (!own)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for mlp");
     status = nn_require_host(arguments, "mlp", error);
     if (!status)
-        status = nn_context_create(arguments->host, &mlp->context, error);
+        status = nn_context_create(arguments->host, &own->context, error);
     if (!status)
-        status = nn_source_open(mlp->context, arguments, &source, error);
+        status = nn_source_open(own->context, arguments, &source, error);
     if (!status)
-        status = find_layers(mlp, &source, error);
+        status = nn_mlp_find(&own->mlp, &source, error);
     if (!status)
-        status = check_layers(mlp, &source, width_in, width_out, error);
+        status = check_kind(own, &source, error);
     if (!status)
-        status = load(mlp, &source, error);
+        status = nn_mlp_require_widths(&own->mlp, &source, width_in, 1, width_out, error);
+    if (!status)
+        status = load(own, &source, error);
     if (status) {
-        mlp_close(mlp);
+        mlp_close(own);
         return status;
     }
-    mlp->metadata_only = source.metadata_only;
-    *projector = mlp;
+    own->metadata_only = source.metadata_only;
+    *projector = own;
     return MORE_OK;
 }
 
 /* ---- The rest of the interface ---------------------------------------------------------------------------------- */
 
-static more_status mlp_estimate(const more_projector *mlp, int64_t features, more_memory *memory, more_error *error)
+static more_status mlp_estimate(const more_projector *projector, int64_t features, more_memory *memory,
+                                more_error *error)
 {
     if (features < 0)
         return more_fail(error, MORE_ERROR_ARGUMENT, "no estimate for %lld features", (long long)features);
-    *memory = (more_memory){.weight_bytes = mlp->weight_bytes,
-                            .activation_bytes = 2 * features * mlp->widest * (int64_t)sizeof(float)};
+    *memory = (more_memory){.weight_bytes = projector->weight_bytes,
+                            .activation_bytes = nn_mlp_activation_bytes(&projector->mlp, features)};
     return MORE_OK;
 }
 
-static more_status mlp_plan(const more_projector *mlp, const more_grid *grid, int64_t *tokens, more_error *error)
+static more_status mlp_plan(const more_projector *projector, const more_grid *grid, int64_t *tokens, more_error *error)
 {
-    const int64_t most = 1 << 24; /* a side or a prefix; keeps the product far from overflow */
-
-    (void)mlp;
-    if (grid->grid_width < 0 || grid->grid_width > most || grid->grid_height < 0 || grid->grid_height > most ||
-        grid->prefix_tokens < 0 || grid->prefix_tokens > most ||
-        grid->prefix_tokens + grid->grid_width * grid->grid_height < 1)
-        return more_fail(error, MORE_ERROR_ARGUMENT,
-                         "a grid of %lld x %lld patches behind %lld other rows has no features",
-                         (long long)grid->grid_width, (long long)grid->grid_height, (long long)grid->prefix_tokens);
-    *tokens = grid->prefix_tokens + grid->grid_width * grid->grid_height;
-    return MORE_OK;
+    (void)projector;
+    return nn_grid_rows(grid, tokens, error);
 }
 
-/* tokens = W_n gelu(... gelu(W_1 features + b_1) ...) + b_n */
-static void run(const more_projector *mlp, const float *features, int64_t rows, float *const between[2], float *tokens)
+static more_status mlp_project(more_projector *projector, const more_projection *projection, more_error *error)
 {
-    const float *x = features;
-
-    for (int32_t i = 0; i < mlp->layers; i++) {
-        bool last = i + 1 == mlp->layers;
-        float *y = last ? tokens : between[i % 2];
-        nn_linear(mlp->context, &(nn_linear_args){.x = x,
-                                                  .rows = rows,
-                                                  .weight = mlp->layer[i].weight,
-                                                  .bias = mlp->layer[i].bias,
-                                                  .activation = last ? NN_IDENTITY : NN_GELU_ERF,
-                                                  .y = y});
-        x = y;
-    }
-}
-
-static more_status mlp_project(more_projector *mlp, const more_projection *projection, more_error *error)
-{
-    int64_t rows, shape_in[2] = {0, mlp->layer[0].columns}, shape_out[2] = {0, mlp->layer[mlp->layers - 1].rows};
-    float *between[2] = {NULL, NULL};
-    nn_arena *arena;
+    const nn_mlp *mlp = &projector->mlp;
+    int64_t rows;
     more_status status;
 
-    if (mlp->metadata_only)
+    if (projector->metadata_only)
         return more_fail(error, MORE_ERROR_ARGUMENT, "the projector was opened for its metadata only and cannot run");
-    status = mlp_plan(mlp, &projection->grid, &rows, error);
-    shape_in[0] = shape_out[0] = rows;
+    status = nn_grid_rows(&projection->grid, &rows, error);
     if (!status)
-        status = nn_require_tensor(projection->features, "features", -1, 2, shape_in, error);
+        status =
+            nn_require_projection(projection, mlp->layer[0].columns, rows, mlp->layer[mlp->layers - 1].rows, error);
     if (!status)
-        status = nn_require_tensor(projection->tokens, "tokens", -1, 2, shape_out, error);
-    if (status)
-        return status;
-    arena = nn_arena_begin(mlp->context);
-    for (int i = 0; i < 2 && arena && mlp->layers > 1; i++)
-        between[i] = nn_arena_f32(arena, rows * mlp->widest);
-    if (!arena || (mlp->layers > 1 && (!between[0] || !between[1])))
-        status = more_fail(error, MORE_ERROR_MEMORY, "no memory to project %lld rows", (long long)rows);
-    else
-        run(mlp, more_tensor_data(projection->features), rows, between, more_tensor_data(projection->tokens));
-    nn_arena_end(mlp->context, arena);
+        status = nn_mlp_run(mlp, projector->context, more_tensor_data(projection->features), rows,
+                            more_tensor_data(projection->tokens), error);
     return status;
 }
 

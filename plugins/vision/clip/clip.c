@@ -1,130 +1,140 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * CLIP: the vision interface and the plugin's descriptor.
+ * CLIP's vision tower: patch embedding, class token, learned positions, layer norm, then blocks of {layer norm,
+ * attention, layer norm, MLP}. The final norm and the projection are not part of what a language model is given.
  */
-#include "clip.h"
+#include "encoder.h"
 
-#include "require.h"
-
-#include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_BLOCKS, OPTION_COUNT };
-
-static const more_option options[OPTION_COUNT] = {
-    {"blocks", MORE_INT64, "0", 0, 1024, NULL,
-     "Number of transformer blocks to load, counted from the first; 0 = all. Later hidden states cannot be asked for."},
+struct more_vision {
+    nn_encoder encoder;
+    nn_matrix *patch;               /* [width, 3 patch_size^2] */
+    float *class_token;             /* [width] */
+    float *positions;               /* [tokens, width] */
+    float *norm_weight, *norm_bias; /* before the first block */
 };
 
-static void clip_close(more_vision *clip)
-{
-    if (!clip)
-        return;
-    if (clip->context) { /* else nothing was loaded */
-        clip_unload(clip);
-        nn_context_destroy(clip->context);
-    }
-    free(clip->blocks);
-    free(clip);
-}
+static const char *const types[] = {"clip", "clip_vision_model"};
+
+/* ---- Config ----------------------------------------------------------------------------------------------------- */
 
 /* The image processor of OpenAI's checkpoints, for this tower's size. */
-static void write_preprocess(more_vision *clip)
+static void write_preprocess(nn_encoder *encoder)
 {
-    long long size = (long long)clip->config.image_size;
-    snprintf(clip->preprocess, sizeof clip->preprocess,
+    long long size = (long long)encoder->image_size;
+
+    snprintf(encoder->preprocess, sizeof encoder->preprocess,
              "convert_rgb(), resize_shortest(%lld, bicubic), center_crop(%lld, %lld), rescale(1/255), "
              "normalize(0.48145466, 0.4578275, 0.40821073, 0.26862954, 0.26130258, 0.27577711)",
              size, size, size);
 }
 
-static more_status clip_open(const more_open *arguments, more_vision **vision, more_error *error)
-{
-    more_vision *clip = calloc(1, sizeof *clip);
-    int64_t blocks = arguments->option_count > OPTION_BLOCKS ? arguments->options[OPTION_BLOCKS].as.i : 0;
-    nn_source source;
-    more_status status;
-
-    *vision = NULL;
-    if (!clip)
-        return more_fail(error, MORE_ERROR_MEMORY, "no memory for clip");
-    status = nn_require_host(arguments, "clip", error);
-    if (!status)
-        status = nn_context_create(arguments->host, &clip->context, error);
-    if (!status)
-        status = nn_source_open(clip->context, arguments, &source, error);
-    if (!status)
-        status = clip_config_read(&source, &clip->config, error);
-    if (!status && (blocks < 0 || blocks > clip->config.layers))
-        status = more_fail(error, MORE_ERROR_ARGUMENT, "blocks = %lld, but %s has %lld", (long long)blocks,
-                           source.weights->path(source.checkpoint), (long long)clip->config.layers);
-    if (!status) {
-        clip->metadata_only = source.metadata_only;
-        clip->loaded = blocks > 0 ? blocks : clip->config.layers;
-        clip->blocks = calloc((size_t)clip->loaded, sizeof *clip->blocks);
-        status = clip->blocks
-                     ? clip_load(clip, &source, error)
-                     : more_fail(error, MORE_ERROR_MEMORY, "no memory for %lld blocks", (long long)clip->loaded);
-    }
-    if (status) {
-        clip_close(clip);
-        return status;
-    }
-    write_preprocess(clip);
-    *vision = clip;
-    return MORE_OK;
-}
-
-static void clip_describe(const more_vision *clip, more_vision_info *info)
-{
-    const clip_config *config = &clip->config;
-    const more_vision_info own = {.feature_width = config->width,
-                                  .layers = config->layers,
-                                  .patch_size = config->patch_size,
-                                  .image_size = config->image_size,
-                                  .prefix_tokens = 1,
-                                  .resolutions = MORE_RESOLUTION_FIXED,
-                                  .preprocess = clip->preprocess,
-                                  .weight_formats = "f32 f16 bf16"};
-    size_t size = info->struct_size < sizeof own ? info->struct_size : sizeof own;
-    memcpy((char *)info + sizeof size, (const char *)&own + sizeof size, size - sizeof size);
-}
-
-static more_status clip_estimate(const more_vision *clip, int64_t images, more_memory *memory, more_error *error)
-{
-    if (images < 0)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "no estimate for %lld images", (long long)images);
-    *memory = (more_memory){.weight_bytes = clip->weight_bytes,
-                            .activation_bytes = images ? clip_activation_bytes(&clip->config, images) : 0};
-    return MORE_OK;
-}
-
-static more_status clip_plan(const more_vision *clip, int64_t width, int64_t height, more_vision_plan *plan,
+static more_status configure(nn_encoder *encoder, const nn_source *source, const more_open *arguments,
                              more_error *error)
 {
-    const clip_config *config = &clip->config;
+    more_status status;
 
-    if (width < 1 || height < 1)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "an image of %lld x %lld pixels has no content", (long long)width,
-                         (long long)height);
-    plan->pixel_width = plan->pixel_height = config->image_size;
-    plan->grid_width = plan->grid_height = config->grid;
-    plan->prefix_tokens = 1;
-    plan->tokens = config->tokens;
+    (void)arguments;
+    encoder->epsilon = 1e-5;
+    encoder->activation = NN_QUICK_GELU;
+    encoder->attention_bias = true;
+    encoder->prefix_tokens = 1;
+    encoder->resolutions = MORE_RESOLUTION_FIXED;
+    status = nn_encoder_require_type(encoder, source, "CLIP", types, 2, error);
+    if (!status)
+        status = nn_encoder_read_config(encoder, source, error);
+    if (status)
+        return status;
+    nn_encoder_fix_size(encoder);
+    write_preprocess(encoder);
     return MORE_OK;
+}
+
+/* ---- Tensors ---------------------------------------------------------------------------------------------------- */
+
+static void load(nn_encoder *encoder, nn_loader *loader)
+{
+    more_vision *clip = (more_vision *)encoder;
+
+    nn_load_matrix(loader, "patch.weight", 0, encoder->width, 3 * encoder->patch_size * encoder->patch_size,
+                   &clip->patch);
+    nn_load_vector(loader, "class_token", 0, encoder->width, &clip->class_token);
+    nn_load_table(loader, "positions", encoder->tokens, encoder->width, &clip->positions);
+    nn_load_vector(loader, "norm.weight", 0, encoder->width, &clip->norm_weight);
+    nn_load_vector(loader, "norm.bias", 0, encoder->width, &clip->norm_bias);
+}
+
+static void unload(nn_encoder *encoder)
+{
+    more_vision *clip = (more_vision *)encoder;
+
+    nn_matrix_free(encoder->context, clip->patch);
+    nn_free(encoder->context, clip->class_token);
+    nn_free(encoder->context, clip->positions);
+    nn_free(encoder->context, clip->norm_weight);
+    nn_free(encoder->context, clip->norm_bias);
+}
+
+/* ---- Forward ---------------------------------------------------------------------------------------------------- */
+
+/* x = norm([class token; patches W^T] + positions) */
+static more_status embed(const nn_encoder *encoder, nn_arena *arena, const float *pixels, const more_vision_plan *plan,
+                         float *x, more_error *error)
+{
+    const more_vision *clip = (const more_vision *)encoder;
+    int64_t width = encoder->width;
+    more_status status = nn_encoder_embed_patches(encoder, arena, pixels, plan, clip->patch, NULL,
+                                                  clip->positions + width, x + width, error);
+
+    if (status)
+        return status;
+    memcpy(x, clip->class_token, (size_t)width * sizeof *x);
+    nn_add(encoder->context, clip->positions, width, x);
+    nn_layer_norm(encoder->context, x, plan->tokens, width, clip->norm_weight, clip->norm_bias, (float)encoder->epsilon,
+                  x);
+    return MORE_OK;
+}
+
+static const nn_encoder_kind kind = {.name = "clip",
+                                     .size = sizeof(more_vision),
+                                     .configure = configure,
+                                     .load = load,
+                                     .unload = unload,
+                                     .embed = embed};
+
+/* ---- The plugin ------------------------------------------------------------------------------------------------- */
+
+static void recognise(const more_host *host, more_checkpoint *checkpoint, more_recognition *recognition)
+{
+    const more_weights_service *weights = nn_encoder_recognise(host, checkpoint, types, 2, recognition);
+    more_weight_info info = {.struct_size = sizeof info};
+
+    if (weights && recognition->score == 0 &&
+        !weights->info(checkpoint, "vision_model.embeddings.class_embedding", &info, NULL)) {
+        recognition->score = 50;
+        snprintf(recognition->reason, sizeof recognition->reason, "tensor vision_model.embeddings.class_embedding");
+    }
+}
+
+static more_status clip_open(const more_open *arguments, more_vision **vision, more_error *error)
+{
+    return nn_encoder_open(&kind, arguments, vision, error);
 }
 
 static const more_vision_interface vision_interface = {
     .struct_size = MORE_STRUCT_SIZE(more_vision_interface, encode),
-    .recognise = clip_recognise,
-    .tensor_map = clip_tensor_map,
+    .recognise = recognise,
+    .tensor_map = nn_encoder_vision_model_map,
     .open = clip_open,
-    .close = clip_close,
-    .describe = clip_describe,
-    .estimate = clip_estimate,
-    .plan = clip_plan,
-    .encode = clip_encode,
+    .close = nn_encoder_close,
+    .describe = nn_encoder_describe,
+    .estimate = nn_encoder_estimate,
+    .plan = nn_encoder_plan,
+    .encode = nn_encoder_encode,
 };
+
+static const more_option options[] = {NN_ENCODER_BLOCKS_OPTION};
 
 static int32_t score(void)
 {
@@ -145,7 +155,7 @@ static const more_plugin plugin = {
     .license = "Apache-2.0",
     .description = "CLIP vision towers (ViT), as OpenAI's clip-vit-large-patch14-336",
     .options = options,
-    .option_count = OPTION_COUNT,
+    .option_count = sizeof options / sizeof *options,
     .score = score,
     .get_interface = get_interface,
 };

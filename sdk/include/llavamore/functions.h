@@ -68,6 +68,9 @@ struct more_image {
      * MORE_ERROR_MEMORY past the host's cap on pixels. */
     more_status (*allocate)(more_image *out, more_image_format format, int64_t width, int64_t height, int64_t channels,
                             more_error *error);
+    /* Size that the encoder's plan wants of this image, for encoders that pick it from the image's own
+     * (MORE_RESOLUTION_BUDGET); 0 x 0 for all others. The host sets them in `in` and `out` of every step. */
+    int64_t plan_width, plan_height;
 };
 
 /* ---- Sampling --------------------------------------------------------------------------------------------------- */

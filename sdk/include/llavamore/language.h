@@ -114,8 +114,11 @@ typedef struct more_language_interface {
     /* Key-value cache bytes of one session of `rows` rows under the instance's cache dtype. [any-thread] */
     int64_t (*kv_bytes)(const more_language *language, int64_t rows);
 
-    /* A new empty session. planned_length: rows it is expected to reach (positions that depend on the final length are
-     * chosen by it, see LongRoPE); 0 = unknown. More than describe's context is MORE_ERROR_LIMIT. [any-thread] */
+    /* A new empty session. planned_length: rows that it is about to hold; 0 = unknown, and then every answer is that of
+     * the rows so far. A model whose positions depend on the length of the sequence (LongRoPE) takes a plan at its
+     * word: each row is answered as in a sequence of that many, until the session is longer or was truncated. So plan
+     * for the prompt, not for what may be generated behind it. More than describe's context is MORE_ERROR_LIMIT.
+     * [any-thread] */
     more_status (*session_create)(more_language *language, int64_t planned_length, more_session **session,
                                   more_error *error);
     /* A second session with the same content; the cache is shared until either writes. Under 1 ms and 1 MiB at 4,096

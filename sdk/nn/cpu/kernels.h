@@ -74,6 +74,8 @@ typedef struct nn_kernels {
     void (*glu)(nn_activation activation, const float *gate, const float *x, int64_t count, float *y);
     void (*add)(const float *x, int64_t count, float *y);
     void (*scale)(float factor, int64_t count, float *y);
+    /* y = cap tanh(y / cap) */
+    void (*softcap)(float cap, int64_t count, float *y);
     /* One row each. */
     void (*layer_norm)(const float *x, int64_t width, const float *weight, const float *bias, float epsilon, float *y);
     void (*rms_norm)(const float *x, int64_t width, const float *weight, float offset, float epsilon, float *y);

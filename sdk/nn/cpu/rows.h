@@ -107,6 +107,17 @@ static void scale(float factor, int64_t count, float *y)
         store_lanes(y + i, count - i, vec_mul(load_lanes(y + i, count - i), vec_set(factor)));
 }
 
+NN_INLINE vec softcapped(float cap, vec x)
+{
+    return vec_mul(vec_tanh(vec_div(x, vec_set(cap))), vec_set(cap));
+}
+
+static void softcap(float cap, int64_t count, float *y)
+{
+    for (int64_t i = 0; i < count; i += VEC_LANES)
+        store_lanes(y + i, count - i, softcapped(cap, load_lanes(y + i, count - i)));
+}
+
 NN_INLINE float row_sum(const float *x, int64_t width)
 {
     vec sum = vec_zero();
@@ -175,14 +186,14 @@ NN_INLINE vec masked(vec s, int64_t column, int64_t first, int64_t last)
     return s;
 }
 
-static float attend(float *s, int64_t width, int64_t first, int64_t last, float scale_by, float softcap,
+static float attend(float *s, int64_t width, int64_t first, int64_t last, float scale_by, float cap,
                     nn_running *running)
 {
     vec largest = vec_set(-INFINITY), sum = vec_zero();
     for (int64_t i = 0; i < width; i += VEC_LANES) {
         vec a = vec_mul(vec_load(s + i), vec_set(scale_by));
-        if (softcap > 0.0f)
-            a = vec_mul(vec_tanh(vec_div(a, vec_set(softcap))), vec_set(softcap));
+        if (cap > 0.0f)
+            a = softcapped(cap, a);
         a = masked(a, i, first, last);
         largest = vec_max(a, largest);
         vec_store(s + i, a);

@@ -18,6 +18,7 @@ const nn_kernels NN_TABLE = {
     .glu = glu,
     .add = add,
     .scale = scale,
+    .softcap = softcap,
     .layer_norm = layer_norm,
     .rms_norm = rms_norm,
     .softmax = softmax,

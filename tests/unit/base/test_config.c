@@ -242,7 +242,7 @@ static void includes_stand_where_they_are(void **state)
     write_file("main.ini",
                "include = \"sub/base.ini\"\n[generate]\nseed = 1\n[llm]\ntokenizer = tok\ntemplate = t.ini\n");
     write_file("sub/base.ini", "include=more.ini\n[generate]\nseed = 2\ntop_k = 2\n[llm]\nweights = ../w\n"
-                               "[runtime]\nplugin_path = p:/abs:q/r.so\n");
+                               "lora = org/x:more.ini:gone\n[runtime]\nplugin_path = p:/abs:q/r.so\n");
     write_file("sub/more.ini", "[generate]\nseed = 3\ntop_k = 3\nmax_new_tokens = 3\n");
     assert_int_equal(load(config, "main.ini", &error), MORE_OK);
     assert_int_equal(core_config_int64(config, "generate", "seed"), 1);
@@ -256,6 +256,13 @@ static void includes_stand_where_they_are(void **state)
     core_buffer path = {0};
     core_buffer_format(&path, "%s/sub/p:/abs:%s/sub/q/r.so", folder, folder);
     assert_string_equal(core_config_string(config, "runtime", "plugin_path"), path.data);
+    /* A dump may lie anywhere: what of a list is there gets its whole path. */
+    core_buffer dump = {0};
+    core_config_dump(config, &dump);
+    core_buffer_clear(&path);
+    core_buffer_format(&path, "\nlora = org/x:%s/sub/more.ini:gone  #", folder);
+    assert_non_null(strstr(dump.data, path.data));
+    core_buffer_free(&dump);
     core_buffer_free(&path);
     core_config_destroy(config);
 }

@@ -95,15 +95,20 @@ static const core_plugin_file *find(core_registry *registry, const char *id)
     return file;
 }
 
-static void expect_missing(core_registry *registry, const char *id, const char *part)
+static void expect_not_given(core_registry *registry, const char *id, more_status status, const char *part)
 {
     const core_plugin_file *file = NULL;
     more_error error = {{0}};
-    assert_int_equal(core_registry_find(registry, MORE_KIND_FUNCTIONS, id, &file, &error), MORE_ERROR_NOT_FOUND);
+    assert_int_equal(core_registry_find(registry, MORE_KIND_FUNCTIONS, id, &file, &error), status);
     assert_null(file);
     assert_null(strchr(error.message, '\n'));
     if (!strstr(error.message, part))
         fail_msg("'%s' is not in '%s'", part, error.message);
+}
+
+static void expect_missing(core_registry *registry, const char *id, const char *part)
+{
+    expect_not_given(registry, id, MORE_ERROR_NOT_FOUND, part);
 }
 
 /* One file by itself, whose refusal must say `part`, once alone and once through a registry. */
@@ -293,9 +298,10 @@ static void wrong_plugins_are_refused(void **state)
     expect_refused("null_id.so", MORE_ERROR_CORRUPT, "its id is NULL");
     expect_refused("bad_option.so", MORE_ERROR_CORRUPT, "option 'size' has a wrong default: must be 0 to 8, not 9");
     core_registry *registry = registry_of(folder);
-    expect_missing(registry, "unfit", "/unfit.so was refused: it cannot run on this machine (score 0)");
-    expect_missing(registry, "declines", "/declines.so was refused: it declined: this plugin");
-    expect_missing(registry, "other_abi", "/other_abi.so was refused: it was built for ABI 9.7");
+    expect_not_given(registry, "unfit", MORE_ERROR_UNSUPPORTED,
+                     "/unfit.so was refused: it cannot run on this machine (score 0)");
+    expect_not_given(registry, "declines", MORE_ERROR_VERSION, "/declines.so was refused: it declined: this plugin");
+    expect_not_given(registry, "other_abi", MORE_ERROR_VERSION, "/other_abi.so was refused: it was built for ABI 9.7");
     expect_missing(registry, "nothing", "no functions plugin 'nothing'; 6 files were refused, see --list-plugins");
     core_registry_destroy(registry);
 }

@@ -206,6 +206,22 @@ static void test_numbers(void **state)
     core_image_free(&in);
 }
 
+/* Every step sees the plan that the decoded picture came with. */
+static void test_plan(void **state)
+{
+    more_error error;
+    core_image in = picture(2, 1, 1, (const unsigned char[]){10, 20}), out;
+    in.abi.plan_width = 4;
+    in.abi.plan_height = 2;
+    red_is(*state, "convert_rgb(), resize_to_plan(nearest)", &in, 4, 2,
+           (const float[]){10, 10, 20, 20, 10, 10, 20, 20});
+    red_is(*state, "convert_rgb(), center_crop(1, 1), resize(1, 1), resize_to_plan()", &in, 4, 2,
+           (const float[]){10, 10, 10, 10, 10, 10, 10, 10});
+    assert_int_equal(run(*state, "rescale(1), resize_to_plan()", &in, &out, &error), MORE_ERROR_ARGUMENT);
+    core_image_free(&out);
+    core_image_free(&in);
+}
+
 static void test_step_refusals(void **state)
 {
     static const struct {
@@ -223,6 +239,7 @@ static void test_step_refusals(void **state)
         {"rescale(), convert_rgb()", "8-bit"},
         {"resize(2, 2, cubic)", "step resize: filter 'cubic'"},
         {"resize(0, 2)", "step resize"},
+        {"resize_to_plan(bilinear)", "step resize_to_plan: this encoder picks no size"},
         {"center_crop(-1, 2)", "step center_crop"},
         {"resize_shortest(0)", "step resize_shortest"},
         {"resize_shortest(9223372036854775807)", "step resize_shortest"},
@@ -276,6 +293,8 @@ static void test_configs(void **state)
          "convert_rgb(), resize_shortest(256, bicubic), center_crop(200, 224), rescale(0.5), " NORMALIZE},
         {"{\"resample\":2,\"size\":{\"height\":30,\"width\":26},\"do_pad\":false,\"do_flip\":null," NUMBERS "}",
          CORE_PAD_NONE, "convert_rgb(), resize(26, 30, bilinear), rescale(1/255), " NORMALIZE},
+        {"{\"resample\":2,\"max_num_patches\":256,\"patch_size\":16," NUMBERS "}", CORE_PAD_NONE,
+         "convert_rgb(), resize_to_plan(bilinear), rescale(1/255), " NORMALIZE},
         {"{\"do_resize\":false,\"do_rescale\":false,\"do_normalize\":false}", CORE_PAD_NONE,
          "convert_rgb(), rescale(1)"},
     };
@@ -365,11 +384,17 @@ static void test_add_padding(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_rows),      cmocka_unit_test(test_one_colour),
-        cmocka_unit_test(test_resize_refusals), cmocka_unit_test(test_padding_and_crop),
-        cmocka_unit_test(test_shortest),        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_step_refusals),   cmocka_unit_test(test_configs),
-        cmocka_unit_test(test_config_refusals), cmocka_unit_test(test_add_padding),
+        cmocka_unit_test(test_known_rows),
+        cmocka_unit_test(test_one_colour),
+        cmocka_unit_test(test_resize_refusals),
+        cmocka_unit_test(test_padding_and_crop),
+        cmocka_unit_test(test_shortest),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_step_refusals),
+        cmocka_unit_test(test_configs),
+        cmocka_unit_test(test_config_refusals),
+        cmocka_unit_test(test_add_padding),
     };
     return cmocka_run_group_tests_name("steps", tests, set_up, tear_down);
 }

@@ -10,17 +10,29 @@ NN_TEST_LIBS = sdk/nn/libnn.la $(CMOCKA_LIBS) -lm -lpthread
 
 check_PROGRAMS += \
 	tests/unit/nn/test_nn_attention \
+	tests/unit/nn/test_nn_cache \
 	tests/unit/nn/test_nn_elements \
+	tests/unit/nn/test_nn_interpolate \
 	tests/unit/nn/test_nn_linear \
 	tests/unit/nn/test_nn_load
 
-tests_unit_nn_test_nn_attention_SOURCES = tests/unit/nn/test_nn_attention.c $(NN_TEST_SUPPORT)
+NN_TEST_SEQUENCE = tests/unit/nn/sequence.c tests/unit/nn/sequence.h
+tests_unit_nn_test_nn_attention_SOURCES = tests/unit/nn/test_nn_attention.c $(NN_TEST_SEQUENCE) $(NN_TEST_SUPPORT)
 tests_unit_nn_test_nn_attention_CPPFLAGS = $(NN_TEST_CPPFLAGS)
 tests_unit_nn_test_nn_attention_LDADD = $(NN_TEST_LIBS)
+
+tests_unit_nn_test_nn_cache_SOURCES = tests/unit/nn/test_nn_cache.c $(NN_TEST_SEQUENCE) $(NN_TEST_SUPPORT)
+tests_unit_nn_test_nn_cache_CPPFLAGS = $(NN_TEST_CPPFLAGS)
+tests_unit_nn_test_nn_cache_LDADD = $(NN_TEST_LIBS)
 
 tests_unit_nn_test_nn_elements_SOURCES = tests/unit/nn/test_nn_elements.c $(NN_TEST_SUPPORT)
 tests_unit_nn_test_nn_elements_CPPFLAGS = $(NN_TEST_CPPFLAGS)
 tests_unit_nn_test_nn_elements_LDADD = $(NN_TEST_LIBS)
+
+tests_unit_nn_test_nn_interpolate_SOURCES = tests/unit/nn/test_nn_interpolate.c tests/unit/nn/resized.h \
+	$(NN_TEST_SUPPORT)
+tests_unit_nn_test_nn_interpolate_CPPFLAGS = $(NN_TEST_CPPFLAGS)
+tests_unit_nn_test_nn_interpolate_LDADD = $(NN_TEST_LIBS)
 
 tests_unit_nn_test_nn_linear_SOURCES = tests/unit/nn/test_nn_linear.c $(NN_TEST_SUPPORT)
 tests_unit_nn_test_nn_linear_CPPFLAGS = $(NN_TEST_CPPFLAGS)

@@ -113,6 +113,29 @@ static void add_and_scale(bench *b)
     }
 }
 
+static void softcap(bench *b)
+{
+    static const float caps[] = {0.3f, 30.0f, 50.0f};
+    for (int i = 0; i < 9; i++) {
+        int64_t count = i < 6 ? random_int(0, 70) : random_int(5000, 20000);
+        float cap = caps[i % 3], *y = guarded_random(count, 4.0f * cap), *x = guarded(count);
+        memcpy(x, y, (size_t)count * sizeof *x);
+        nn_softcap(b->nn, cap, count, y);
+        for (int64_t k = 0; k < count; k++) {
+            double expected = (double)cap * tanh((double)x[k] / (double)cap);
+            check_close("softcap", 0, k, (double)y[k], expected, 4e-7 * fabs(expected) + 1e-12);
+        }
+        check_guards(x, count);
+        check_guards(y, count);
+    }
+}
+
+static void test_softcap(void **state)
+{
+    (void)state;
+    for_each_variant(softcap);
+}
+
 static void test_add_and_scale(void **state)
 {
     (void)state;
@@ -271,6 +294,26 @@ static void test_rotary_llama3(void **state)
     assert_int_equal(kept + divided + blended, 64);
 }
 
+/* LongRoPE's rule with Phi-4-mini's numbers: 96 of 128 channels turn, trained at 4,096 rows, stretched to 131,072. */
+static void test_rotary_long(void **state)
+{
+    (void)state;
+    float factors[48], frequencies[48], plain[48];
+    for (int i = 0; i < 48; i++)
+        factors[i] = 1.0f + 0.75f * (float)i;
+    nn_rotary_frequencies_long(10000.0, 96, factors, frequencies);
+    for (int i = 0; i < 48; i++) {
+        double expected = pow(10000.0, -2.0 * i / 96.0) / (1.0 + 0.75 * i);
+        check_close("longrope", 0, i, (double)frequencies[i], expected, 3e-7 * expected);
+        factors[i] = 1.0f;
+    }
+    nn_rotary_frequencies_long(10000.0, 96, factors, frequencies);
+    nn_rotary_frequencies(10000.0, 96, plain);
+    assert_memory_equal(frequencies, plain, sizeof plain);
+    check_close("attention factor", 0, 0, nn_rotary_attention_factor(131072.0, 4096.0), 1.1902380714238083, 1e-12);
+    assert_true(nn_rotary_attention_factor(4096.0, 4096.0) == 1.0);
+}
+
 /* ---- Patches and halves ----------------------------------------------------------------------------------------- */
 
 static void patches(bench *b)
@@ -356,11 +399,12 @@ static void test_widen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations), cmocka_unit_test(test_extreme_activations),
-        cmocka_unit_test(test_glu),         cmocka_unit_test(test_add_and_scale),
-        cmocka_unit_test(test_norms),       cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_rotary),      cmocka_unit_test(test_rotary_llama3),
-        cmocka_unit_test(test_patches),     cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_activations),   cmocka_unit_test(test_extreme_activations),
+        cmocka_unit_test(test_glu),           cmocka_unit_test(test_add_and_scale),
+        cmocka_unit_test(test_softcap),       cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_softmax),       cmocka_unit_test(test_rotary),
+        cmocka_unit_test(test_rotary_llama3), cmocka_unit_test(test_rotary_long),
+        cmocka_unit_test(test_patches),       cmocka_unit_test(test_halves),
         cmocka_unit_test(test_widen),
     };
     seed_random();

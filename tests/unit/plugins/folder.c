@@ -170,3 +170,14 @@ void folder_free(test_folder *folder)
     json_decref(folder->config);
     json_decref(folder->shapes);
 }
+
+void assert_names(const char *message, const char *wanted)
+{
+    char text[256], *rest = text, *part;
+
+    snprintf(text, sizeof text, "%s", wanted);
+    while ((part = strsep(&rest, "|")))
+        if (!strstr(message, part))
+            fail_msg("\"%s\" does not say \"%s\"", message, part);
+    assert_null(strchr(message, '\n'));
+}

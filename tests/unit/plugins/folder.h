@@ -30,4 +30,7 @@ void folder_write(test_folder *folder);
 /* Removes it and frees what it holds. */
 void folder_free(test_folder *folder);
 
+/* Fails unless the message is one line with every part of `wanted`, which stand between '|'. */
+void assert_names(const char *message, const char *wanted);
+
 #endif

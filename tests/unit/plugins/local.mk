@@ -8,3 +8,22 @@ tests_unit_plugins_test_bad_checkpoints_SOURCES = tests/unit/plugins/test_bad_ch
 tests_unit_plugins_test_bad_checkpoints_LDADD = $(TEST_LIBS)
 tests_unit_plugins_test_plugins_SOURCES = tests/unit/plugins/test_plugins.c $(plugin_test_sources)
 tests_unit_plugins_test_plugins_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/plugins/test_dinov2 tests/unit/plugins/test_projectors
+tests_unit_plugins_test_dinov2_SOURCES = tests/unit/plugins/test_dinov2.c tests/unit/plugins/folder.c \
+	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_dinov2_LDADD = $(TEST_LIBS)
+tests_unit_plugins_test_projectors_SOURCES = tests/unit/plugins/test_projectors.c tests/unit/plugins/folder.c \
+	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_projectors_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/plugins/test_siglip
+tests_unit_plugins_test_siglip_SOURCES = tests/unit/plugins/test_siglip.c tests/unit/plugins/folder.c \
+	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_siglip_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/plugins/test_phi4
+tests_unit_plugins_test_phi4_SOURCES = tests/unit/plugins/test_phi4.c tests/unit/plugins/folder.c \
+	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_phi4_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/plugins/test_gemma2
+tests_unit_plugins_test_gemma2_SOURCES = tests/unit/plugins/test_gemma2.c tests/unit/plugins/folder.c \
+	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_gemma2_LDADD = $(TEST_LIBS)

@@ -55,14 +55,3 @@ void close_opened(opened *o)
         ((const more_language_interface *)o->interface)->close(o->instance);
     parity_checkpoint_close(&o->checkpoint);
 }
-
-void assert_names(const char *message, const char *wanted)
-{
-    char text[256], *rest = text, *part;
-
-    snprintf(text, sizeof text, "%s", wanted);
-    while ((part = strsep(&rest, "|")))
-        if (!strstr(message, part))
-            fail_msg("\"%s\" does not say \"%s\"", message, part);
-    assert_null(strchr(message, '\n'));
-}

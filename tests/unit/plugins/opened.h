@@ -31,7 +31,5 @@ test_folder new_folder(plugin_kind kind);
 opened open_folder(plugin_kind kind, const test_folder *folder, more_open_flags flags, const more_host *host,
                    const char *option, const char *value);
 void close_opened(opened *o);
-/* Fails unless the message is one line with every part of `wanted`, which stand between '|'. */
-void assert_names(const char *message, const char *wanted);
 
 #endif

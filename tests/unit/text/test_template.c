@@ -40,7 +40,7 @@ static core_template *load(const char *source)
 {
     core_template *t;
     more_error error;
-    if (core_template_load(source, source_path("share/templates"), &t, &error) != MORE_OK)
+    if (core_template_load(source, source_path("share/templates"), NULL, &t, &error) != MORE_OK)
         fail_msg("%s", error.message);
     return t;
 }
@@ -175,7 +175,8 @@ static void test_refusals(void **state)
     } cases[] = {
         {"[template]\nuser_prefix = \"a\"\nuser_prefx = \"b\"\n", "inline template:3: unknown key"},
         {"[template]\nuser_prefix = \"a\"\nuser_prefix = \"b\"\n", ":3: the key is given twice: 'user_prefix'"},
-        {"[other]\nuser_prefix = \"a\"\n", ":2: expected the section [template], got 'other'"},
+        {"[other]\nuser_prefix = \"a\"\n",
+         ":2: expected the section [template], then perhaps [lmms_eval], got 'other'"},
         {"user_prefix = \"a\"\n", ":1: expected the section"},
         {"[template]\nuser_prefix = a\n", ":2: expected a text in double quotes, got 'a'"},
         {"[template]\nuser_prefix = \"a ; b\"\n", ":2: a text has no closing quote"},
@@ -185,16 +186,53 @@ static void test_refusals(void **state)
         {"[template]\nuser_prefix = \"\\xff\"\n", ":2: the value is not UTF-8: 'user_prefix'"},
         {"[template]\nuser_prefix = \"\"\ntrim = yes\n", ":3: this key takes true or false"},
         {"[template]\nuser_prefix = \"\"\nnonsense\n", ":3: expected 'key = value'"},
+        {"[lmms_eval]\ngeneration = \"a\"\n", ":2: expected the section [template], then"},
+        {"[template]\nuser_prefix = \"a\"\n[lmms_eval]\nstop = \"a\"\n", ":4: unknown key"},
+        {"[template]\nuser_prefix = \"a\"\n[lmms_eval]\nbos = \"\"\n[template]\nbos = \"\"\n",
+         ":6: the section is given"},
+        {"[template]\nuser_prefix = \"a\"\n[lmms_eval]\nbos = \"a\"\nbos = \"b\"\n", ":5: the key is given twice"},
         {"[template]\nbos = \"a\"\n", "gives neither user_prefix nor assistant_prefix"}};
     core_template *t;
     more_error error;
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(core_template_load(cases[i].text, ".", &t, &error), MORE_ERROR_CORRUPT);
+        assert_int_equal(core_template_load(cases[i].text, ".", NULL, &t, &error), MORE_ERROR_CORRUPT);
         if (!strstr(error.message, cases[i].message))
             fail_msg("case %zu: '%s'", i, error.message);
         assert_null(t);
     }
+}
+
+/* The section that was asked for replaces values, and only then; a template without it is refused. */
+static void test_compat(void **state)
+{
+    static const char text[] =
+        "[template]\nbos = \"B\"\nuser_prefix = \"U:\"\ngeneration = \"G\"\ntrim = true\n"
+        "[lmms_eval]\nuser_prefix = \"V\"\n    \":\"\ngeneration_no_image = \"\"\ntrim = false\n";
+    static const core_message blind = {CORE_ROLE_USER, " q", 0}, seeing = {CORE_ROLE_USER, " q", 1};
+    static const struct {
+        const char *compat;
+        const core_message *message;
+        const char *wanted;
+    } cases[] = {{NULL, &blind, "BU:qG"},
+                 {NULL, &seeing, "BU:<image>\n qG"},
+                 {"lmms_eval", &blind, "BV: q"},
+                 {"lmms_eval", &seeing, "BV:<image>\n qG"}};
+    core_template *t;
+    more_error error;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        core_prompt prompt = {0};
+        assert_int_equal(core_template_load(text, ".", cases[i].compat, &t, &error), MORE_OK);
+        assert_int_equal(core_template_render(t, cases[i].message, 1, NULL, true, &prompt, &error), MORE_OK);
+        assert_string_equal(prompt.text.data, cases[i].wanted);
+        core_prompt_free(&prompt);
+        core_template_destroy(t);
+    }
+    assert_int_equal(core_template_load("[template]\nuser_prefix = \"\"\n", ".", "lmms_eval", &t, &error),
+                     MORE_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "prompt_compat"));
+    assert_null(t);
 }
 
 static void test_long_line(void **state)
@@ -205,7 +243,7 @@ static void test_long_line(void **state)
     (void)state;
     memset(text + strlen(text), 'x', 300);
     strcat(text, "\"\n");
-    assert_int_equal(core_template_load(text, ".", &t, &error), MORE_ERROR_CORRUPT);
+    assert_int_equal(core_template_load(text, ".", NULL, &t, &error), MORE_ERROR_CORRUPT);
     assert_non_null(strstr(error.message, ":2: the line is too long"));
 }
 
@@ -221,10 +259,11 @@ static void test_names(void **state)
     t = load(file);
     assert_string_equal(core_template_name(t), "phi_4");
     core_template_destroy(t);
-    assert_int_equal(core_template_load("llama_9", source_path("share/templates"), &t, &error), MORE_ERROR_NOT_FOUND);
+    assert_int_equal(core_template_load("llama_9", source_path("share/templates"), NULL, &t, &error),
+                     MORE_ERROR_NOT_FOUND);
     assert_non_null(strstr(error.message, "gemma_2, llama_3_1, llama_3_1_reasoning, phi_4, plain, vicuna_v1, v1"));
-    assert_int_equal(core_template_load("x", "/nowhere", &t, &error), MORE_ERROR_NOT_FOUND);
-    assert_int_equal(core_template_load("/nowhere/x.ini", ".", &t, &error), MORE_ERROR_NOT_FOUND);
+    assert_int_equal(core_template_load("x", "/nowhere", NULL, &t, &error), MORE_ERROR_NOT_FOUND);
+    assert_int_equal(core_template_load("/nowhere/x.ini", ".", NULL, &t, &error), MORE_ERROR_NOT_FOUND);
 }
 
 static core_tokenizer *open_small(const char *name)
@@ -300,8 +339,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_fields),       cmocka_unit_test(test_render),
                                        cmocka_unit_test(test_image_places), cmocka_unit_test(test_trim_and_discard),
                                        cmocka_unit_test(test_continue),     cmocka_unit_test(test_wrong_messages),
-                                       cmocka_unit_test(test_refusals),     cmocka_unit_test(test_long_line),
-                                       cmocka_unit_test(test_names),        cmocka_unit_test(test_stop_ids),
-                                       cmocka_unit_test(test_prompt_ids)};
+                                       cmocka_unit_test(test_refusals),     cmocka_unit_test(test_compat),
+                                       cmocka_unit_test(test_long_line),    cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_stop_ids),     cmocka_unit_test(test_prompt_ids)};
     return cmocka_run_group_tests_name("template", tests, NULL, NULL);
 }

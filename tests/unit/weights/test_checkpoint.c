@@ -328,9 +328,9 @@ static void test_folders_without_weights(void **state)
     assert_int_equal(core_weights_service()->get_int64(checkpoint, "x", &number, &error), MORE_ERROR_NOT_FOUND);
     assert_non_null(strstr(error.message, "no such file"));
     core_checkpoint_release(checkpoint);
-    made_text(folder, "pytorch_model.bin", "PK");
+    made_text(folder, "tf_model.h5", "HDF");
     assert_int_equal(core_checkpoint_open(folder, &checkpoint, &error), MORE_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(error.message, "pytorch_model.bin"));
+    assert_non_null(strstr(error.message, "tf_model.h5"));
     made_text(folder, "config.json", "[1]");
     assert_int_equal(core_checkpoint_open(folder, &checkpoint, &error), MORE_ERROR_CORRUPT);
     made_text(folder, "config.json", "{\"a\":");

@@ -150,6 +150,94 @@ static void test_plain(void **state)
             "vision", "vision", 2);
 }
 
+static const char hf_config[] =
+    "{\"model_type\":\"llava\",\"image_token_index\":32000,\"vision_feature_layer\":-2,\"vision_feature_select_"
+    "strategy\":"
+    "\"default\",\"projector_hidden_act\":\"gelu\",\"text_config\":{\"vocab_size\":32064,\"rms_norm_eps\":1e-05,"
+    "\"max_position_embeddings\":4096,\"hidden_size\":null},\"vision_config\":{\"hidden_size\":1024,\"num_hidden_"
+    "layers\":24,"
+    "\"patch_size\":14,\"model_type\":\"clip_vision_model\"}}";
+
+static void number_is(more_checkpoint *view, const char *key, double want)
+{
+    more_error error = {{0}};
+    double value = 0;
+    if (core_weights_service()->get_double(view, key, &value, &error) != MORE_OK)
+        fail_msg("%s", error.message);
+    assert_true(value == want);
+}
+
+/* What nested configs leave out are the defaults of their classes; what they say stays. */
+static void check_hf_configs(const core_layout *layout, more_checkpoint *checkpoint)
+{
+    more_error error = {{0}};
+    more_checkpoint *view = NULL;
+    const char *text = NULL;
+    assert_int_equal(core_layout_part(layout, checkpoint, "language", &view, &error), MORE_OK);
+    assert_int_equal(core_weights_service()->get_string(view, "model_type", &text, &error), MORE_OK);
+    assert_string_equal(text, "llama");
+    number_is(view, "vocab_size", 32064);
+    number_is(view, "rms_norm_eps", 1e-05);
+    number_is(view, "hidden_size", 4096);
+    number_is(view, "intermediate_size", 11008);
+    number_is(view, "rope_theta", 10000);
+    core_checkpoint_release(view);
+    assert_int_equal(core_layout_part(layout, checkpoint, "vision", &view, &error), MORE_OK);
+    number_is(view, "hidden_size", 1024);
+    number_is(view, "num_attention_heads", 12);
+    number_is(view, "layer_norm_eps", 1e-05);
+    assert_int_equal(core_weights_service()->get_string(view, "hidden_act", &text, &error), MORE_OK);
+    assert_string_equal(text, "quick_gelu");
+    core_checkpoint_release(view);
+}
+
+static void test_llava_hf(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "language_model.model.embed_tokens.weight language_model.lm_head.weight vision_tower.vision_model.a "
+        "multi_modal_projector.linear_1.weight multi_modal_projector.linear_2.bias",
+        "model.language_model.embed_tokens.weight lm_head.weight model.vision_tower.vision_model.a "
+        "model.multi_modal_projector.linear_1.weight model.multi_modal_projector.linear_2.bias"};
+    for (size_t i = 0; i < 2; i++) {
+        more_checkpoint *checkpoint = make(hf_config, names[i]);
+        core_layout *layout = find(checkpoint);
+        assert_string_equal(core_layout_name(layout), "llava-hf");
+        part_has(layout, checkpoint, "language", 2, "model.embed_tokens.weight");
+        part_has(layout, checkpoint, "language", 2, "lm_head.weight");
+        part_has(layout, checkpoint, "projector", 2, "0.weight");
+        part_has(layout, checkpoint, "projector", 2, "2.bias");
+        part_has(layout, checkpoint, "vision", 1, "vision_model.a");
+        setting_is(layout, checkpoint, "vision.weights", ".");
+        setting_is(layout, checkpoint, "vision.layer", "-2");
+        setting_is(layout, checkpoint, "vision.select", "patch");
+        setting_is(layout, checkpoint, "preprocess.pad", "none");
+        setting_is(layout, checkpoint, "llm.max_length", "4096");
+        check_hf_configs(layout, checkpoint);
+        core_layout_free(layout);
+        core_checkpoint_release(checkpoint);
+    }
+}
+
+/* Stage 1 leaves the projector alone, with a config beside it or without, under whatever stands before mm_projector. */
+static void test_projector_alone(void **state)
+{
+    (void)state;
+    static const char *const configs[] = {official, "{}"};
+    static const char *const layouts[] = {"llava-more", "projector"};
+    for (size_t i = 0; i < 2; i++) {
+        more_error error = {{0}};
+        more_checkpoint *view = NULL,
+                        *checkpoint = make(configs[i], "a.b.mm_projector.0.weight a.b.mm_projector.0.bias");
+        core_layout *layout = find(checkpoint);
+        assert_string_equal(core_layout_name(layout), layouts[i]);
+        part_has(layout, checkpoint, "projector", 2, "0.weight");
+        assert_int_equal(core_layout_part(layout, checkpoint, "language", &view, &error), MORE_ERROR_NOT_FOUND);
+        core_layout_free(layout);
+        core_checkpoint_release(checkpoint);
+    }
+}
+
 static void test_none_fits(void **state)
 {
     (void)state;
@@ -270,6 +358,9 @@ static void test_locate(void **state)
     located("org/name@main", base, snapshot);
     located("org/name@abc123", base, snapshot);
     lost("org/name@v2", base, "revision v2");
+    lost("org/name@v2", base, "hf download org/name --revision v2");
+    lost("org/other", base, "to fetch it: hf download org/other");
+    located(".", local, local);
     lost("org/name@evil", base, "not found");
     lost("org/name@../x", base, "not found");
     lost("org/other", base, "models--org--other");
@@ -279,6 +370,17 @@ static void test_locate(void **state)
     setenv("HF_HUB_CACHE", cache, 1);
     setenv("HF_HOME", "/nowhere", 1);
     located("org/name", base, snapshot);
+    unsetenv("HF_HUB_CACHE");
+    unsetenv("HF_HOME");
+    setenv("HOME", base, 1);
+    setenv("HF_HOME", "~", 1);
+    located("org/name", "/elsewhere", snapshot);
+    unsetenv("HF_HOME");
+    unsetenv("XDG_CACHE_HOME");
+    lost("org/name", "/elsewhere", "/.cache/huggingface/hub/models--org--name");
+    setenv("XDG_CACHE_HOME", "/nowhere", 1);
+    lost("org/name", "/elsewhere", "/nowhere/huggingface/hub/models--org--name");
+    unsetenv("XDG_CACHE_HOME");
     core_buffer synthetic = {0};
     core_buffer_format(&synthetic, "synthetic:%s?seed=3", local);
     located("synthetic:local/model?seed=3", base, synthetic.data);
@@ -294,8 +396,10 @@ static void test_locate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_official),  cmocka_unit_test(test_official_without_tower), cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_none_fits), cmocka_unit_test(test_broken_layouts),         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_official),        cmocka_unit_test(test_official_without_tower),
+        cmocka_unit_test(test_plain),           cmocka_unit_test(test_llava_hf),
+        cmocka_unit_test(test_projector_alone), cmocka_unit_test(test_none_fits),
+        cmocka_unit_test(test_broken_layouts),  cmocka_unit_test(test_values),
         cmocka_unit_test(test_locate),
     };
     return cmocka_run_group_tests_name("layout", tests, NULL, NULL);

@@ -5,79 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Children of a node are a list of siblings; `token` is an index + 1 into tokens, 0 = no token ends here. */
-typedef struct core_trie_node {
-    uint32_t child, sibling, token;
-    unsigned char byte;
-} core_trie_node;
-
-static uint32_t new_node(core_trie *trie, unsigned char byte)
-{
-    if (trie->count == trie->capacity) {
-        uint32_t capacity = trie->capacity ? trie->capacity * 2 : 64;
-        core_trie_node *nodes = realloc(trie->nodes, capacity * sizeof *nodes);
-        if (!nodes)
-            return 0;
-        trie->nodes = nodes;
-        trie->capacity = capacity;
-    }
-    trie->nodes[trie->count] = (core_trie_node){.byte = byte};
-    return trie->count++;
-}
-
-/* The child of `node` for the byte, made when it is missing; 0 = out of memory. */
-static uint32_t child_of(core_trie *trie, uint32_t node, unsigned char byte)
-{
-    uint32_t at = trie->nodes[node].child;
-    while (at && trie->nodes[at].byte != byte)
-        at = trie->nodes[at].sibling;
-    if (at || !(at = new_node(trie, byte)))
-        return at;
-    trie->nodes[at].sibling = trie->nodes[node].child;
-    trie->nodes[node].child = at;
-    if (!node)
-        trie->roots[byte] = at;
-    return at;
-}
-
-/* Of two equal texts the first counts. */
-static bool trie_add(core_trie *trie, const char *text, size_t size, uint32_t token)
-{
-    uint32_t node = 0;
-    if (!trie->count) {
-        new_node(trie, 0);
-        if (!trie->count)
-            return false;
-    }
-    if (!size)
-        return true;
-    for (size_t i = 0; i < size; i++)
-        if (!(node = child_of(trie, node, (unsigned char)text[i])))
-            return false;
-    if (!trie->nodes[node].token)
-        trie->nodes[node].token = token + 1;
-    return true;
-}
-
-/* Length of the longest token at the front of the text, 0 without one. */
-static size_t trie_match(const core_trie *trie, const char *text, size_t size, uint32_t *token)
-{
-    size_t longest = 0;
-    uint32_t node = trie->roots[(unsigned char)text[0]];
-    for (size_t length = 1; node; length++) {
-        if (trie->nodes[node].token) {
-            longest = length;
-            *token = trie->nodes[node].token - 1;
-        }
-        if (length == size)
-            break;
-        node = trie->nodes[node].child;
-        while (node && trie->nodes[node].byte != (unsigned char)text[length])
-            node = trie->nodes[node].sibling;
-    }
-    return longest;
-}
-
 static more_status out_of_memory(const char *file, more_error *error)
 {
     return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", file);
@@ -94,36 +21,40 @@ static int32_t choose_id(const core_added *added, const core_vocabulary *model, 
     return largest >= model_size || !model_size ? largest + 1 : model_size;
 }
 
-static more_status read_token(core_added *added, json_t *json, const core_place *place, const core_vocabulary *model,
-                              core_buffer *text, more_error *error)
+more_status core_added_read(json_t *json, const core_place *place, core_added_token *token, core_buffer *text,
+                            more_error *error)
 {
-    core_added_token token = {0};
+    *token = (core_added_token){.id = -1};
     struct flag {
         const char *key;
         bool absent, *value;
-    } flags[] = {{"special", false, &token.special},
-                 {"single_word", false, &token.single_word},
-                 {"lstrip", false, &token.left_strip},
-                 {"rstrip", false, &token.right_strip},
-                 {"normalized", true, &token.normalized}};
+    } flags[] = {{"special", false, &token->special},
+                 {"single_word", false, &token->single_word},
+                 {"lstrip", false, &token->left_strip},
+                 {"rstrip", false, &token->right_strip},
+                 {"normalized", true, &token->normalized}};
+    core_buffer_clear(text);
     more_status status = core_component_text(json, "content", place, text, error);
     for (size_t i = 0; i < sizeof flags / sizeof *flags && status == MORE_OK; i++)
         status = core_component_bool(json, flags[i].key, flags[i].absent, place, flags[i].value, error);
-    if (status != MORE_OK || !text->size || core_vocabulary_find(&added->vocabulary, text->data, text->size) >= 0)
-        return status;
-    token.id = choose_id(added, model, text->data, text->size);
+    return status;
+}
+
+more_status core_added_put(core_added *added, core_added_token token, const char *text, size_t size, const char *file,
+                           more_error *error)
+{
+    if (!size || core_vocabulary_find(&added->vocabulary, text, size) >= 0)
+        return MORE_OK;
     if (added->count == added->capacity) {
         size_t capacity = added->capacity ? added->capacity * 2 : 64;
         core_added_token *tokens = realloc(added->tokens, capacity * sizeof *tokens);
         if (!tokens)
-            return out_of_memory(place->file, error);
+            return out_of_memory(file, error);
         added->tokens = tokens;
         added->capacity = capacity;
     }
     added->tokens[added->count++] = token;
-    return core_vocabulary_set(&added->vocabulary, text->data, text->size, token.id)
-               ? MORE_OK
-               : out_of_memory(place->file, error);
+    return core_vocabulary_set(&added->vocabulary, text, size, token.id) ? MORE_OK : out_of_memory(file, error);
 }
 
 /* Special tokens go in first: they win where two normalise to one text. */
@@ -145,40 +76,52 @@ static more_status build_tries(core_added *added, const char *file, const core_n
             piece = text.data;
             size = text.size;
         }
-        if (status == MORE_OK && !trie_add(trie, piece, size, index))
+        if (status == MORE_OK && !core_trie_add(trie, piece, size, index))
             status = out_of_memory(file, error);
     }
     core_buffer_free(&text);
     return status;
 }
 
+more_status core_added_finish(core_added *added, const char *file, const core_normalizer *normalizer, more_error *error)
+{
+    static const char word[] = "[\\w\\x{200C}\\x{200D}]";
+    more_status status = added->word ? MORE_OK : core_pattern_regex(word, sizeof word - 1, file, &added->word, error);
+    core_trie_free(&added->raw);
+    core_trie_free(&added->normalized);
+    return status == MORE_OK ? build_tries(added, file, normalizer, error) : status;
+}
+
 more_status core_added_load(json_t *json, const char *file, const core_vocabulary *model,
                             const core_normalizer *normalizer, core_added *added, more_error *error)
 {
-    static const char word[] = "[\\w\\x{200C}\\x{200D}]";
     core_place place = {file, "added_tokens", "token"};
     json_t *item;
     size_t index;
     core_buffer text = {0};
+    core_added_token token;
+    more_status status = MORE_OK;
     if (json && !json_is_null(json) && !json_is_array(json))
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: added_tokens must be an array", file);
-    more_status status = core_pattern_regex(word, sizeof word - 1, file, &added->word, error);
     json_array_foreach(json, index, item)
     {
-        core_buffer_clear(&text);
         if (status == MORE_OK)
-            status = read_token(added, item, &place, model, &text, error);
+            status = core_added_read(item, &place, &token, &text, error);
+        if (status != MORE_OK)
+            break;
+        token.id = text.size ? choose_id(added, model, text.data, text.size) : -1;
+        status = core_added_put(added, token, text.data, text.size, file, error);
     }
     core_buffer_free(&text);
-    return status == MORE_OK ? build_tries(added, file, normalizer, error) : status;
+    return status == MORE_OK ? core_added_finish(added, file, normalizer, error) : status;
 }
 
 void core_added_free(core_added *added)
 {
     core_vocabulary_free(&added->vocabulary);
     free(added->tokens);
-    free(added->raw.nodes);
-    free(added->normalized.nodes);
+    core_trie_free(&added->raw);
+    core_trie_free(&added->normalized);
     core_pattern_destroy(added->word);
     *added = (core_added){0};
 }
@@ -259,7 +202,7 @@ static more_status extract_round(sweep *r, const core_trie *trie, size_t base, b
     bool alone;
     r->done = 0;
     for (size_t at = 0; trie->count && at < r->size;) {
-        size_t length = trie_match(trie, r->text + at, r->size - at, &index);
+        size_t length = core_trie_match(trie, r->text + at, r->size - at, &index);
         if (!length) {
             at++;
             continue;

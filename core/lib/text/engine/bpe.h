@@ -6,6 +6,7 @@
 #ifndef CORE_BPE_H
 #define CORE_BPE_H
 
+#include "text/engine/merging.h"
 #include "text/engine/reader.h"
 #include "text/engine/vocabulary.h"
 #include "text/tokenizer.h"
@@ -38,17 +39,9 @@ more_status core_bpe_load(json_t *model, core_span vocab, core_span merges, cons
                           more_error *error);
 void core_bpe_free(core_bpe *bpe);
 
-/* Working memory of one call; zero-initialise, free with core_bpe_scratch_free. */
-typedef struct core_bpe_scratch {
-    struct core_symbol *symbols;
-    uint64_t *heap;
-    size_t capacity, heap_capacity;
-} core_bpe_scratch;
-
-void core_bpe_scratch_free(core_bpe_scratch *scratch);
-
-/* Appends the ids of one piece of valid UTF-8. O(n log n) in its length. Fails when out of memory. [any-thread] */
-more_status core_bpe_encode(const core_bpe *bpe, const char *piece, size_t size, core_bpe_scratch *scratch,
-                            core_ids *ids, more_error *error);
+/* Appends the ids of one piece of valid UTF-8; `merging` is working memory. O(n log n) in its length. Fails when out of
+ * memory. [any-thread] */
+more_status core_bpe_encode(const core_bpe *bpe, const char *piece, size_t size, core_merging *merging, core_ids *ids,
+                            more_error *error);
 
 #endif

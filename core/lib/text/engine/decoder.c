@@ -82,6 +82,17 @@ more_status core_decoder_load(json_t *json, const char *file, core_decoder *deco
     return core_component_walk(json, "decoders", file, "decoder", take_step, decoder, error);
 }
 
+bool core_decoder_sentencepiece(core_decoder *decoder, bool bytes, bool drop_first, bool drop_all)
+{
+    core_decoder_step *step = add_step(decoder, core_take_sentence_piece, core_flush_sentence_piece, true);
+    if (!step)
+        return false;
+    step->bytes = bytes;
+    step->drop_first = drop_first;
+    step->drop_all = drop_all;
+    return true;
+}
+
 void core_decoder_free(core_decoder *decoder)
 {
     for (size_t i = 0; i < decoder->count; i++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Decoders: Sequence, ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace; and none, which joins tokens with
- * spaces. They run as a pipeline that is fed token by token, so that decoding at once and decoding as a stream are one.
+ * Decoders: Sequence, ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace; none, which joins tokens with spaces;
+ * and that of SentencePiece models. They run as a pipeline that is fed token by token, so that decoding at once and
+ * decoding as a stream are one.
  */
 #ifndef CORE_DECODER_H
 #define CORE_DECODER_H
@@ -16,6 +17,9 @@ typedef struct core_decoder {
 
 /* Reads the member "decoder", NULL or null for none. */
 more_status core_decoder_load(json_t *json, const char *file, core_decoder *decoder, more_error *error);
+/* The decoder of a SentencePiece model: `bytes`: it has pieces for bytes; `drop_first`: the space in front of a text is
+ * the model's, `drop_all`: as are all spaces there. False = out of memory. */
+bool core_decoder_sentencepiece(core_decoder *decoder, bool bytes, bool drop_first, bool drop_all);
 void core_decoder_free(core_decoder *decoder);
 
 /* One text on its way through a decoder. */

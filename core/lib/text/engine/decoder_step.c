@@ -94,13 +94,20 @@ static int hex_digit(char c)
                                   : -1;
 }
 
+int core_byte_of_piece(const char *text, size_t size)
+{
+    if (size != 6 || memcmp(text, "<0x", 3) || text[5] != '>' || hex_digit(text[3]) < 0 || hex_digit(text[4]) < 0)
+        return -1;
+    return hex_digit(text[3]) << 4 | hex_digit(text[4]);
+}
+
 /* ByteFallback: a run of <0xNN> is a text when it is UTF-8 as a whole, else one U+FFFD a byte; so a run is held back
  * until it ends. */
 void core_take_byte(core_decoding *decoding, size_t index, core_chunk chunk)
 {
-    const char *t = chunk.data;
-    if (chunk.size == 6 && !memcmp(t, "<0x", 3) && t[5] == '>' && hex_digit(t[3]) >= 0 && hex_digit(t[4]) >= 0) {
-        char byte = (char)(hex_digit(t[3]) << 4 | hex_digit(t[4]));
+    int value = core_byte_of_piece(chunk.data, chunk.size);
+    if (value >= 0) {
+        char byte = (char)value;
         core_buffer_append(&decoding->states[index].held, &byte, 1);
         return;
     }

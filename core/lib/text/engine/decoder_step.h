@@ -29,15 +29,19 @@ struct core_decoder_step {
     core_pattern *pattern;    /* Replace */
     core_buffer content;      /* Replace, Strip, Metaspace: a text, a character */
     int64_t start, stop;      /* Strip */
-    bool drop_first;          /* Metaspace: its marks in the first token print nothing */
+    bool drop_first;          /* Metaspace: its marks in the first token print nothing; SentencePiece: the first mark */
+    bool drop_all;            /* SentencePiece: every mark at the front of what is printed */
+    bool bytes;               /* SentencePiece: <0xNN> is a byte */
 };
 
 /* What a step remembers of one text. */
 struct core_decoder_state {
     core_buffer collected; /* a token that came in chunks so far */
     core_buffer held;      /* bytes that may still become something else */
-    int64_t seen;          /* Strip: characters cut from this token; Metaspace and joining: tokens begun */
-    bool started;          /* Fuse, ByteLevel: the one token has begun. Strip: a character was let through */
+    int64_t seen;          /* Strip: characters cut from this token; Metaspace and joining: tokens begun;
+                              SentencePiece: the mark in front has gone */
+    bool started;          /* Fuse, ByteLevel: the one token has begun. Strip: a character was let through.
+                              SentencePiece: something was printed */
 };
 
 struct core_decoding {
@@ -64,5 +68,10 @@ void core_flush_fuse(core_decoding *decoding, size_t index);
 void core_take_strip(core_decoding *decoding, size_t index, core_chunk chunk);
 void core_take_marked(core_decoding *decoding, size_t index, core_chunk chunk);
 void core_take_joined(core_decoding *decoding, size_t index, core_chunk chunk);
+void core_take_sentence_piece(core_decoding *decoding, size_t index, core_chunk chunk);
+void core_flush_sentence_piece(core_decoding *decoding, size_t index);
+
+/* The byte that "<0xNN>" stands for; -1 for any other text. [any-thread] */
+int core_byte_of_piece(const char *text, size_t size);
 
 #endif

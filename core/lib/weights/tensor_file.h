@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A file of tensors of whatever format: safetensors, or what torch.save writes. The content decides, not the name.
+ */
+#ifndef CORE_WEIGHTS_TENSOR_FILE_H
+#define CORE_WEIGHTS_TENSOR_FILE_H
+
+#include "weights/safetensors.h"
+
+typedef struct core_tensor_file core_tensor_file;
+
+/* Maps the file and checks it whole (not the values). MORE_ERROR_CORRUPT names file, tensor and reason;
+ * MORE_ERROR_UNSUPPORTED names formats that are known and not read. [any-thread] */
+more_status core_tensor_file_open(const char *path, core_tensor_file **file, more_error *error);
+/* NULL is allowed. */
+void core_tensor_file_close(core_tensor_file *file);
+
+/* "safetensors" or "PyTorch". [any-thread] */
+const char *core_tensor_file_format(const core_tensor_file *file);
+/* Tensors in the file's order; NULL when out of range or absent. find is O(log n). [any-thread] */
+int64_t core_tensor_file_count(const core_tensor_file *file);
+const core_tensor_entry *core_tensor_file_at(const core_tensor_file *file, int64_t index);
+const core_tensor_entry *core_tensor_file_find(const core_tensor_file *file, const char *name);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Loading and running decoders, and the interface functions that do not depend on the architecture.
+ */
+#include "decoder.h"
+
+#include "require.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Loading ---------------------------------------------------------------------------------------------------- */
+
+#define LAYER "layers.*."
+
+void nn_decoder_load_block(nn_loader *loader, const nn_decoder_config *config, int64_t i, nn_decoder_block *block)
+{
+    int64_t query = config->heads * config->head_dimension, width = config->width, inner = config->intermediate;
+    int64_t key = config->key_value_heads * config->head_dimension;
+    const nn_part attention[] = {{LAYER "attention.query.weight", query},
+                                 {LAYER "attention.key.weight", key},
+                                 {LAYER "attention.value.weight", key}};
+    const nn_part attention_bias[] = {
+        {LAYER "attention.query.bias", query}, {LAYER "attention.key.bias", key}, {LAYER "attention.value.bias", key}};
+    const nn_part mlp[] = {{LAYER "mlp.gate.weight", inner}, {LAYER "mlp.up.weight", inner}};
+    const nn_part mlp_bias[] = {{LAYER "mlp.gate.bias", inner}, {LAYER "mlp.up.bias", inner}};
+
+    nn_load_vector(loader, LAYER "attention_norm.weight", i, width, &block->attention_norm);
+    nn_load_stacked(loader, attention, 3, i, width, &block->query_key_value);
+    nn_load_matrix(loader, LAYER "attention.output.weight", i, width, query, &block->output);
+    nn_load_vector(loader, LAYER "mlp_norm.weight", i, width, &block->mlp_norm);
+    nn_load_stacked(loader, mlp, 2, i, width, &block->gate_up);
+    nn_load_matrix(loader, LAYER "mlp.down.weight", i, width, inner, &block->down);
+    if (config->attention_bias) {
+        nn_load_stacked_vector(loader, attention_bias, 3, i, &block->query_key_value_bias);
+        nn_load_vector(loader, LAYER "attention.output.bias", i, width, &block->output_bias);
+    }
+    if (config->mlp_bias) {
+        nn_load_stacked_vector(loader, mlp_bias, 2, i, &block->gate_up_bias);
+        nn_load_vector(loader, LAYER "mlp.down.bias", i, width, &block->down_bias);
+    }
+}
+
+static more_status load_weights(more_language *decoder, const nn_source *source, more_error *error)
+{
+    const nn_decoder_config *config = &decoder->config;
+    nn_loader loader = {.source = source, .error = error};
+    char stage[64];
+
+    snprintf(stage, sizeof stage, "loading %s", decoder->architecture->name);
+    nn_load_matrix(&loader, "embedding.weight", 0, config->vocabulary, config->width, &decoder->embedding);
+    for (int64_t i = 0; i < config->layers && !loader.status; i++) {
+        decoder->architecture->load_block(&loader, config, i, &decoder->blocks[i]);
+        nn_progress(decoder->context, stage, i + 1, config->layers + 1);
+        if (!loader.status && nn_cancelled(decoder->context))
+            loader.status =
+                more_fail(error, MORE_ERROR_CANCELLED, "loading of %s was stopped", decoder->architecture->name);
+    }
+    nn_load_vector(&loader, "norm.weight", 0, config->width, &decoder->norm);
+    if (config->tied_head)
+        decoder->head = decoder->embedding;
+    else
+        nn_load_matrix(&loader, "head.weight", 0, config->vocabulary, config->width, &decoder->head);
+    nn_progress(decoder->context, stage, config->layers + 1, config->layers + 1);
+    decoder->weight_bytes = loader.bytes;
+    return loader.status;
+}
+
+/* ---- The forward pass ------------------------------------------------------------------------------------------- */
+
+/* Channels of a row of queries, keys and values side by side. */
+static int64_t query_key_value_width(const nn_decoder_config *config)
+{
+    return (config->heads + 2 * config->key_value_heads) * config->head_dimension;
+}
+
+/* Floats of scratch a row, x included. */
+static int64_t row_floats(const nn_decoder_config *config)
+{
+    return 2 * config->width + query_key_value_width(config) + config->heads * config->head_dimension +
+           3 * config->intermediate;
+}
+
+void nn_decoder_norm(const more_language *decoder, const float *x, int64_t rows, const float *weight, float *y)
+{
+    nn_rms_norm(decoder->context, x, rows, decoder->config.width, weight, decoder->config.norm_offset,
+                (float)decoder->config.epsilon, y);
+}
+
+/* Turns queries and keys, `heads` side by side, by each row's position; runs of sequences of one regime go together. */
+static void rotate(const more_language *decoder, const nn_batch *batch, int64_t heads, int64_t stride, float *x)
+{
+    for (int32_t i = 0, end; i < batch->count; i = end) {
+        const nn_sequence *sequences = batch->sequences;
+        const nn_decoder_rotary *rotary = &decoder->rotary[sequences[i].regime];
+        int64_t first = sequences[i].first, rows = 0;
+        for (end = i; end < batch->count && sequences[end].regime == sequences[i].regime; end++)
+            rows += sequences[end].rows;
+        nn_rotary(decoder->context, x + first * stride, rows, stride, heads, decoder->config.head_dimension,
+                  decoder->config.rotary_dimensions, rotary->frequencies, batch->positions + first, rotary->factor);
+    }
+}
+
+void nn_decoder_attend(const more_language *decoder, const nn_batch *batch, int64_t layer,
+                       const nn_decoder_scratch *scratch, const float *residual, float *y)
+{
+    const nn_decoder_config *config = &decoder->config;
+    const nn_decoder_block *block = &decoder->blocks[layer];
+    int64_t stride = query_key_value_width(config);
+    float *query = scratch->query_key_value, *key = query + config->heads * config->head_dimension;
+
+    nn_linear(decoder->context, &(nn_linear_args){.x = scratch->normed,
+                                                  .rows = batch->rows,
+                                                  .weight = block->query_key_value,
+                                                  .bias = block->query_key_value_bias,
+                                                  .y = query});
+    /* Keys lie behind the queries of their row, so that they are more heads to turn. */
+    rotate(decoder, batch, config->heads + config->key_value_heads, stride, query);
+    nn_batch_attention(batch, key, key + config->key_value_heads * config->head_dimension,
+                       &(nn_attention_args){.layer = layer,
+                                            .query = query,
+                                            .stride = stride,
+                                            .heads = config->heads,
+                                            .scale = config->attention_scale,
+                                            .softcap = config->attention_softcap,
+                                            .y = scratch->attended});
+    nn_linear(decoder->context, &(nn_linear_args){.x = scratch->attended,
+                                                  .rows = batch->rows,
+                                                  .weight = block->output,
+                                                  .bias = block->output_bias,
+                                                  .residual = residual,
+                                                  .y = y});
+}
+
+void nn_decoder_feed_forward(const more_language *decoder, const nn_batch *batch, int64_t layer,
+                             const nn_decoder_scratch *scratch, const float *residual, float *y)
+{
+    const nn_decoder_config *config = &decoder->config;
+    const nn_decoder_block *block = &decoder->blocks[layer];
+
+    nn_linear(decoder->context, &(nn_linear_args){.x = scratch->normed,
+                                                  .rows = batch->rows,
+                                                  .weight = block->gate_up,
+                                                  .bias = block->gate_up_bias,
+                                                  .y = scratch->gate_up});
+    nn_glu(decoder->context, config->activation, scratch->gate_up, batch->rows, config->intermediate, scratch->gated);
+    nn_linear(decoder->context, &(nn_linear_args){.x = scratch->gated,
+                                                  .rows = batch->rows,
+                                                  .weight = block->down,
+                                                  .bias = block->down_bias,
+                                                  .residual = residual,
+                                                  .y = y});
+}
+
+static more_status forward(const nn_language *base, const nn_batch *batch, float *x, more_error *error)
+{
+    const more_language *decoder = (const more_language *)base;
+    const nn_decoder_config *config = &decoder->config;
+    int64_t query = config->heads * config->head_dimension;
+    nn_decoder_scratch scratch = {.normed = nn_arena_f32(batch->arena, batch->rows * config->width),
+                                  .query_key_value =
+                                      nn_arena_f32(batch->arena, batch->rows * query_key_value_width(config)),
+                                  .attended = nn_arena_f32(batch->arena, batch->rows * query),
+                                  .gate_up = nn_arena_f32(batch->arena, batch->rows * 2 * config->intermediate),
+                                  .gated = nn_arena_f32(batch->arena, batch->rows * config->intermediate)};
+    more_status status;
+
+    if (!scratch.normed || !scratch.query_key_value || !scratch.attended || !scratch.gate_up || !scratch.gated)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for a forward pass over %lld rows: use smaller chunks",
+                         (long long)batch->rows);
+    status = nn_batch_state(batch, 0, x, error);
+    for (int64_t layer = 0; layer < config->layers && !status; layer++) {
+        decoder->architecture->block(decoder, batch, layer, &scratch, x);
+        status = nn_batch_state(batch, layer + 1, x, error);
+    }
+    return status;
+}
+
+static void head(const nn_language *base, float *x, int64_t rows, float *logits)
+{
+    const more_language *decoder = (const more_language *)base;
+
+    nn_decoder_norm(decoder, x, rows, decoder->norm, x);
+    nn_linear(decoder->context, &(nn_linear_args){.x = x, .rows = rows, .weight = decoder->head, .y = logits});
+    if (decoder->config.logit_softcap > 0)
+        nn_softcap(decoder->context, decoder->config.logit_softcap, rows * decoder->config.vocabulary, logits);
+}
+
+/* ---- Opening and closing ---------------------------------------------------------------------------------------- */
+
+static void free_block(nn_context *context, nn_decoder_block *block)
+{
+    float *vectors[] = {
+        block->attention_norm,       block->attention_post_norm, block->mlp_norm,     block->mlp_post_norm,
+        block->query_key_value_bias, block->output_bias,         block->gate_up_bias, block->down_bias};
+    nn_matrix *matrices[] = {block->query_key_value, block->output, block->gate_up, block->down};
+
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        nn_free(context, vectors[i]);
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
+        nn_matrix_free(context, matrices[i]);
+}
+
+void nn_decoder_close(more_language *decoder)
+{
+    if (!decoder)
+        return;
+    if (decoder->context) { /* else nothing was loaded */
+        for (int64_t i = 0; decoder->blocks && i < decoder->config.layers; i++)
+            free_block(decoder->context, &decoder->blocks[i]);
+        if (decoder->head != decoder->embedding)
+            nn_matrix_free(decoder->context, decoder->head);
+        nn_matrix_free(decoder->context, decoder->embedding);
+        nn_free(decoder->context, decoder->norm);
+        for (int i = 0; i < NN_DECODER_REGIMES; i++)
+            nn_free(decoder->context, decoder->rotary[i].frequencies);
+        nn_context_destroy(decoder->context);
+    }
+    free(decoder->blocks);
+    free(decoder);
+}
+
+enum { OPTION_KV_CACHE };
+
+const more_option nn_decoder_options[NN_DECODER_OPTION_COUNT] = {
+    {"kv_cache", MORE_STRING, "f32", 0, 0, "f32|f16|bf16",
+     "Number format of the key-value cache; the 16-bit ones halve its memory and round keys and values."},
+};
+
+static DLDataType cache_dtype(const more_open *arguments)
+{
+    const char *name = arguments->option_count > OPTION_KV_CACHE ? arguments->options[OPTION_KV_CACHE].as.s : "f32";
+    return !strcmp(name, "f16") ? more_f16() : !strcmp(name, "bf16") ? more_bf16() : more_f32();
+}
+
+/* What the sessions need to know, once config and weights are in. */
+static void describe_base(more_language *decoder, DLDataType cache)
+{
+    const nn_decoder_config *config = &decoder->config;
+    decoder->base = (nn_language){.context = decoder->context,
+                                  .cache = {.layers = config->layers,
+                                            .key_value_heads = config->key_value_heads,
+                                            .head_dimension = config->head_dimension,
+                                            .dtype = cache,
+                                            .window = config->window,
+                                            .windowed = config->windowed},
+                                  .vocabulary = config->vocabulary,
+                                  .width = config->width,
+                                  .layers = config->layers,
+                                  .context_length = config->context,
+                                  .embedding = decoder->embedding,
+                                  .embedding_scale = config->embedding_scale,
+                                  .admit = decoder->architecture->admit,
+                                  .forward = forward,
+                                  .head = head};
+}
+
+static more_status open_parts(more_language *decoder, const more_open *arguments, more_error *error)
+{
+    const nn_decoder_architecture *architecture = decoder->architecture;
+    nn_source source;
+    more_status status = nn_require_host(arguments, architecture->name, error);
+
+    if (!status)
+        status = nn_context_create(arguments->host, &decoder->context, error);
+    if (!status)
+        status = nn_source_open(decoder->context, arguments, &source, error);
+    if (!status)
+        status = architecture->read_config(&source, &decoder->config, error);
+    if (!status)
+        status = architecture->read_rotary(&source, &decoder->config, decoder->rotary, error);
+    if (status)
+        return status;
+    decoder->blocks = calloc((size_t)decoder->config.layers, sizeof *decoder->blocks);
+    if (!decoder->blocks)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for %lld layers", (long long)decoder->config.layers);
+    return load_weights(decoder, &source, error);
+}
+
+more_status nn_decoder_open(const nn_decoder_architecture *architecture, const more_open *arguments,
+                            more_language **language, more_error *error)
+{
+    more_language *decoder = calloc(1, sizeof *decoder);
+    more_status status;
+
+    *language = NULL;
+    if (!decoder)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for %s", architecture->name);
+    decoder->architecture = architecture;
+    for (int i = 0; i < NN_DECODER_REGIMES; i++)
+        decoder->rotary[i].factor = 1;
+    status = open_parts(decoder, arguments, error);
+    if (status) {
+        nn_decoder_close(decoder);
+        return status;
+    }
+    describe_base(decoder, cache_dtype(arguments));
+    *language = decoder;
+    return MORE_OK;
+}
+
+/* ---- The rest of the interface ---------------------------------------------------------------------------------- */
+
+void nn_decoder_describe(const more_language *decoder, more_language_info *info)
+{
+    const nn_decoder_config *config = &decoder->config;
+    const more_language_info own = {.vocabulary = config->vocabulary,
+                                    .width = config->width,
+                                    .context = config->context,
+                                    .layers = config->layers,
+                                    .stop_ids = config->stop_ids,
+                                    .stop_count = config->stop_count,
+                                    .template_name = config->template_name,
+                                    .weight_formats = "f32 f16 bf16"};
+    size_t size = info->struct_size < sizeof own ? info->struct_size : sizeof own;
+    memcpy((char *)info + sizeof size, (const char *)&own + sizeof size, size - sizeof size);
+}
+
+int64_t nn_decoder_kv_bytes(const more_language *decoder, int64_t rows)
+{
+    return nn_cache_bytes(&decoder->base.cache, rows);
+}
+
+more_status nn_decoder_estimate(const more_language *decoder, int64_t sessions, int64_t length, int64_t batch,
+                                more_memory *memory, more_error *error)
+{
+    const nn_decoder_config *config = &decoder->config;
+    int64_t rows = batch < sessions * length ? batch : sessions * length;
+    int64_t share = rows / (sessions > 0 ? sessions : 1) + NN_PAGE; /* of one session, its last page included */
+
+    if (sessions < 0 || sessions > 1 << 16 || length < 0 || length > config->context || batch < 0)
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "no estimate for %lld sessions of %lld rows: at most %d sessions of %lld rows",
+                         (long long)sessions, (long long)length, 1 << 16, (long long)config->context);
+    *memory = (more_memory){.weight_bytes = decoder->weight_bytes,
+                            .cache_bytes = sessions * nn_cache_bytes_at_work(&decoder->base.cache, length, share),
+                            .activation_bytes = rows * row_floats(config) * (int64_t)sizeof(float),
+                            .scratch_bytes = sessions * ((config->vocabulary + config->width) * (int64_t)sizeof(float) +
+                                                         length * (int64_t)sizeof(int64_t))};
+    return MORE_OK;
+}
+
+more_status nn_decoder_session_create(more_language *decoder, int64_t planned_length, more_session **session,
+                                      more_error *error)
+{
+    return nn_session_create(&decoder->base, planned_length, session, error);
+}
+
+more_status nn_decoder_embed(more_language *decoder, const int32_t *ids, int64_t count, more_tensor *rows,
+                             more_error *error)
+{
+    return nn_sessions_embed(&decoder->base, ids, count, rows, error);
+}
+
+more_status nn_decoder_advance(more_language *decoder, more_advance *items, int32_t count)
+{
+    return nn_sessions_advance(&decoder->base, items, count);
+}
