@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The programs as users meet them.
 
-dist_check_SCRIPTS += tests/cli/run
+dist_check_SCRIPTS += tests/cli/run tests/cli/parts tests/cli/folders
+EXTRA_DIST += tests/cli/cases.sh
 check_LTLIBRARIES += tests/cli/slow.la tests/cli/future.la tests/cli/stranger.la
 tests_cli_slow_la_SOURCES = tests/cli/slow.c
 tests_cli_slow_la_LDFLAGS = $(PLUGIN_LINK) -rpath /nowhere

@@ -24,7 +24,13 @@ import tokens
 import torch_files
 
 # In this order: the pictures and tokenizers of the first two are inputs of the last.
-STEPS = {"files": [torch_files.main, adapters.main], "tokens": [tokens.main, sentencepiece_models.main], "pixels": [pixels.main], "models": [clip.main, dinov2.main, siglip.main, siglip2.main, projector.main, pixel_shuffle.main, interpolate.main, llama.main, gemma2.main, phi4.main, e2e.main, naflex.main, s2.main, pairs.main]}
+STEPS = {
+    "files": [torch_files.main, adapters.main],
+    "tokens": [tokens.main, sentencepiece_models.main],
+    "pixels": [pixels.main],
+    "models": [clip.main, dinov2.main, siglip.main, siglip2.main, projector.main, pixel_shuffle.main, interpolate.main,
+               llama.main, gemma2.main, phi4.main, e2e.main, naflex.main, s2.main, pairs.main],
+}
 
 
 def main():
