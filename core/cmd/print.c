@@ -64,9 +64,17 @@ static bool is_bytes(const char *key)
 
 static void print_members(FILE *file, const json_t *json, int depth, bool bytes);
 
+/* Texts and lists that hold nothing are left out for people. */
+static bool is_empty(const json_t *value)
+{
+    return json_is_array(value) ? !json_array_size(value) : json_is_string(value) && !json_string_length(value);
+}
+
 static void print_member(FILE *file, const char *key, const json_t *value, int depth, bool bytes)
 {
     bool flat = is_scalar(value);
+    if (is_empty(value))
+        return;
     if (json_is_array(value)) {
         size_t i;
         const json_t *item;

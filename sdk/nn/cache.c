@@ -154,13 +154,12 @@ static int64_t committed_pages(const nn_page_table *table, int64_t length)
 static bool share_pages(const nn_page_table *from, int64_t length, nn_page_table *to)
 {
     int64_t count = committed_pages(from, length);
-    *to = (nn_page_table){.page_bytes = from->page_bytes};
+    *to = (nn_page_table){.page_bytes = from->page_bytes, .first = from->first};
     if (count == 0)
         return true;
     to->pages = calloc((size_t)count, sizeof *to->pages);
     if (!to->pages)
         return false;
-    to->first = from->first;
     to->count = to->capacity = count;
     for (int64_t i = 0; i < count; i++) {
         to->pages[i] = from->pages[i];

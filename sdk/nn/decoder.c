@@ -152,6 +152,17 @@ void nn_decoder_feed_forward(const more_language *decoder, const nn_batch *batch
                                                   .y = y});
 }
 
+void nn_decoder_block_prenorm(const more_language *decoder, const nn_batch *batch, int64_t layer,
+                              const nn_decoder_scratch *scratch, float *x)
+{
+    const nn_decoder_block *block = &decoder->blocks[layer];
+
+    nn_decoder_norm(decoder, x, batch->rows, block->attention_norm, scratch->normed);
+    nn_decoder_attend(decoder, batch, layer, scratch, x, x);
+    nn_decoder_norm(decoder, x, batch->rows, block->mlp_norm, scratch->normed);
+    nn_decoder_feed_forward(decoder, batch, layer, scratch, x, x);
+}
+
 static more_status forward(const nn_language *base, const nn_batch *batch, float *x, more_error *error)
 {
     const more_language *decoder = (const more_language *)base;
@@ -311,7 +322,8 @@ void nn_decoder_describe(const more_language *decoder, more_language_info *info)
                                     .stop_ids = config->stop_ids,
                                     .stop_count = config->stop_count,
                                     .template_name = config->template_name,
-                                    .weight_formats = "f32 f16 bf16"};
+                                    .weight_formats =
+                                        "f32 f16 bf16 gguf.q8_0 gguf.q4_0 gguf.q4_1 gguf.q4_K gguf.q5_K gguf.q6_K"};
     size_t size = info->struct_size < sizeof own ? info->struct_size : sizeof own;
     memcpy((char *)info + sizeof size, (const char *)&own + sizeof size, size - sizeof size);
 }
@@ -325,16 +337,22 @@ more_status nn_decoder_estimate(const more_language *decoder, int64_t sessions, 
                                 more_memory *memory, more_error *error)
 {
     const nn_decoder_config *config = &decoder->config;
-    int64_t rows = batch < sessions * length ? batch : sessions * length;
-    int64_t share = rows / (sessions > 0 ? sessions : 1) + NN_PAGE; /* of one session, its last page included */
+    int64_t rows, share, cache, floats;
 
     if (sessions < 0 || sessions > 1 << 16 || length < 0 || length > config->context || batch < 0)
         return more_fail(error, MORE_ERROR_ARGUMENT,
                          "no estimate for %lld sessions of %lld rows: at most %d sessions of %lld rows",
                          (long long)sessions, (long long)length, 1 << 16, (long long)config->context);
+    rows = batch < sessions * length ? batch : sessions * length;
+    share = rows / (sessions > 0 ? sessions : 1) + NN_PAGE; /* of one session, its last page included */
+    cache = nn_cache_bytes_at_work(&decoder->base.cache, length, share);
+    if (__builtin_mul_overflow(sessions, cache, &cache) ||
+        __builtin_mul_overflow(rows, row_floats(config) * (int64_t)sizeof(float), &floats))
+        return more_fail(error, MORE_ERROR_MEMORY, "%lld sessions of %lld rows take more memory than can be counted",
+                         (long long)sessions, (long long)length);
     *memory = (more_memory){.weight_bytes = decoder->weight_bytes,
-                            .cache_bytes = sessions * nn_cache_bytes_at_work(&decoder->base.cache, length, share),
-                            .activation_bytes = rows * row_floats(config) * (int64_t)sizeof(float),
+                            .cache_bytes = cache,
+                            .activation_bytes = floats,
                             .scratch_bytes = sessions * ((config->vocabulary + config->width) * (int64_t)sizeof(float) +
                                                          length * (int64_t)sizeof(int64_t))};
     return MORE_OK;

@@ -151,6 +151,9 @@ void nn_decoder_attend(const more_language *decoder, const nn_batch *batch, int6
 /* y = down(activation(gate) * up) + residual, both of scratch->normed, which y may be. residual may be NULL or y. */
 void nn_decoder_feed_forward(const more_language *decoder, const nn_batch *batch, int64_t layer,
                              const nn_decoder_scratch *scratch, const float *residual, float *y);
+/* nn_decoder_architecture.block of the LLaMA kind: x += attention(norm(x)); x += feed_forward(norm(x)) */
+void nn_decoder_block_prenorm(const more_language *decoder, const nn_batch *batch, int64_t layer,
+                              const nn_decoder_scratch *scratch, float *x);
 
 /* ---- The interface ---------------------------------------------------------------------------------------------- */
 

@@ -83,7 +83,7 @@ static more_status read_heads(const nn_source *source, nn_decoder_config *config
 {
     const size_key heads[] = {{"num_attention_heads", 1, 1024, &config->heads, true}};
     const size_key rest[] = {{"num_key_value_heads", 1, 1024, &config->key_value_heads, false},
-                             {"head_dim", 2, 1024, &config->head_dimension, false}};
+                             {"head_dim", 2, NN_HEAD_DIMENSION, &config->head_dimension, false}};
     more_status status = read_sizes(source, heads, 1, error);
 
     if (status)
@@ -101,8 +101,19 @@ static more_status read_heads(const nn_source *source, nn_decoder_config *config
         status = more_fail(error, MORE_ERROR_CORRUPT,
                            "%s: head_dim %lld is not even, rotary embedding turns pairs of channels", path_of(source),
                            (long long)config->head_dimension);
+    if (!status && config->head_dimension > NN_HEAD_DIMENSION)
+        status =
+            more_fail(error, MORE_ERROR_UNSUPPORTED,
+                      "%s: hidden_size %lld over num_attention_heads %lld makes heads of %lld, at most %d are taken",
+                      path_of(source), (long long)config->width, (long long)config->heads,
+                      (long long)config->head_dimension, NN_HEAD_DIMENSION);
     config->rotary_dimensions = config->head_dimension;
     config->attention_scale = 1 / sqrtf((float)config->head_dimension);
+    if (!status) /* how many channels of a head turn: what GGUF files say, and GPT-J's config */
+        status = nn_config_int64_or(source, "rotary_dim", 2, config->head_dimension, &config->rotary_dimensions, error);
+    if (!status && config->rotary_dimensions % 2)
+        status = more_fail(error, MORE_ERROR_CORRUPT, "%s: rotary_dim %lld is not even, channels turn in pairs",
+                           path_of(source), (long long)config->rotary_dimensions);
     return status;
 }
 
@@ -179,12 +190,39 @@ more_status nn_decoder_rotary_group(const nn_source *source, const char **group,
     return status;
 }
 
+/* Divides each frequency by its own number, where the checkpoint has the scaling worked out (GGUF files do). */
+static more_status divide_by_factors(const nn_source *source, const char *group, float *frequencies, int64_t count,
+                                     int64_t factors, more_error *error)
+{
+    more_status status = MORE_OK;
+
+    if (factors != count)
+        return more_fail(error, MORE_ERROR_CORRUPT,
+                         "%s: %s.factors has %lld numbers, %lld channels that turn need %lld", path_of(source), group,
+                         (long long)factors, (long long)(2 * count), (long long)count);
+    for (int64_t i = 0; i < count && !status; i++) {
+        char element[KEY_SIZE];
+        double factor;
+        snprintf(element, sizeof element, "factors.%lld", (long long)i);
+        status = nn_decoder_positive(source, group, element, &factor, error);
+        frequencies[i] /= (float)factor;
+    }
+    return status;
+}
+
 static more_status scale_llama3(const nn_source *source, const char *group, float *frequencies, int64_t count,
                                 more_error *error)
 {
     double factor, low, high, original;
-    more_status status = nn_decoder_positive(source, group, "factor", &factor, error);
+    char key[KEY_SIZE];
+    int64_t factors;
+    more_status status;
 
+    snprintf(key, sizeof key, "%s.factors", group);
+    factors = source->weights->length(source->checkpoint, key);
+    if (factors >= 0)
+        return divide_by_factors(source, group, frequencies, count, factors, error);
+    status = nn_decoder_positive(source, group, "factor", &factor, error);
     if (!status)
         status = nn_decoder_positive(source, group, "low_freq_factor", &low, error);
     if (!status)

@@ -167,7 +167,8 @@ void nn_encoder_describe(const more_vision *vision, more_vision_info *info)
                                   .prefix_tokens = encoder->prefix_tokens,
                                   .resolutions = encoder->resolutions,
                                   .preprocess = encoder->preprocess,
-                                  .weight_formats = "f32 f16 bf16"};
+                                  .weight_formats =
+                                      "f32 f16 bf16 gguf.q8_0 gguf.q4_0 gguf.q4_1 gguf.q4_K gguf.q5_K gguf.q6_K"};
     size_t size = info->struct_size < sizeof own ? info->struct_size : sizeof own;
 
     memcpy((char *)info + sizeof size, (const char *)&own + sizeof size, size - sizeof size);
@@ -254,10 +255,10 @@ typedef struct scaling {
     float *x;
 } scaling;
 
-static void add_scaled_rows(void *argument, int64_t first, int64_t end, int thread)
+static void add_scaled_rows(void *argument, int64_t first, int64_t end, int32_t worker)
 {
     const scaling *s = argument;
-    (void)thread;
+    (void)worker;
 
     for (int64_t row = first; row < end; row++)
         for (int64_t i = 0; i < s->width; i++)

@@ -99,7 +99,8 @@ const char *nn_encoder_key(const more_weights_service *weights, more_checkpoint 
  * intermediate_size, image_size, patch_size, num_channels (must be 3), hidden_act (quick_gelu, gelu, gelu_pytorch_tanh,
  * silu), layer_norm_eps. A missing key leaves its field as it was set before the call, and is an error where that is 0,
  * but for intermediate, which may also be set behind the call (from DINOv2's mlp_ratio). Then checks that heads divide
- * width, head_dimension <= 512, patch_size <= image_size, 0 < epsilon < 1. Errors name file, key and value. */
+ * width, head_dimension <= NN_HEAD_DIMENSION, patch_size <= image_size, 0 < epsilon < 1. Errors name file, key and
+ * value. */
 more_status nn_encoder_read_config(nn_encoder *encoder, const nn_source *source, more_error *error);
 
 /* MORE_ERROR_UNSUPPORTED, naming `title` ("CLIP"), unless the config's model_type is absent or one of `types` (`count`

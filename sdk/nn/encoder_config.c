@@ -65,11 +65,11 @@ static more_status check_sizes(nn_encoder *encoder, const nn_source *source, mor
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: hidden_size %lld is no multiple of num_attention_heads %lld",
                          path, (long long)encoder->width, (long long)encoder->heads);
     encoder->head_dimension = encoder->width / encoder->heads;
-    if (encoder->head_dimension > 512)
-        return more_fail(
-            error, MORE_ERROR_UNSUPPORTED,
-            "%s: hidden_size %lld over num_attention_heads %lld makes heads of %lld, at most 512 are taken", path,
-            (long long)encoder->width, (long long)encoder->heads, (long long)encoder->head_dimension);
+    if (encoder->head_dimension > NN_HEAD_DIMENSION)
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: hidden_size %lld over num_attention_heads %lld makes heads of %lld, at most %d are taken",
+                         path, (long long)encoder->width, (long long)encoder->heads, (long long)encoder->head_dimension,
+                         NN_HEAD_DIMENSION);
     if (encoder->patch_size > encoder->image_size)
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: patch_size %lld is larger than image_size %lld", path,
                          (long long)encoder->patch_size, (long long)encoder->image_size);

@@ -11,10 +11,9 @@
 #include "nn.h"
 
 enum {
-    NN_SCRATCH = 1 << 18,   /* floats of one scratch buffer: 1 MiB, about what a core's own cache holds */
-    NN_BLOCK_ROWS = 168,    /* rows of activations that a worker packs at a time; a multiple of 14, 6 and 3 */
-    NN_BLOCK_COLUMNS = 512, /* outputs that go with them */
-    NN_HEAD_DIMENSION = 512 /* largest head */
+    NN_SCRATCH = 1 << 18,  /* floats of one scratch buffer: 1 MiB, about what a core's own cache holds */
+    NN_BLOCK_ROWS = 168,   /* rows of activations that a worker packs at a time; a multiple of 14, 6 and 3 */
+    NN_BLOCK_COLUMNS = 512 /* outputs that go with them */
 };
 
 struct nn_context {

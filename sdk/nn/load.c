@@ -39,6 +39,8 @@ static bool format_storage(const char *format, nn_storage *storage)
         *storage = NN_F16;
     else if (!strcmp(format, "bf16"))
         *storage = NN_BF16;
+    else if (!strncmp(format, "gguf.", 5))
+        *storage = NN_F16; /* rounds by 2^-12, a sixteenth of the step of 8-bit blocks at their largest number */
     else
         return false;
     return true;
@@ -52,14 +54,18 @@ static more_status find_tensor(const nn_source *source, const char *name, tensor
     more_status status = source->weights->info(source->checkpoint, name, &found->info, error);
     if (status)
         return status;
-    const more_weight_info *info = &found->info;
+    more_weight_info *info = &found->info;
+    if (!strncmp(info->format, "gguf.", 5)) { /* blocks of quantised numbers, which read_rows turns into plain ones */
+        info->data = NULL;
+        info->bytes = 0;
+    }
     if (info->rank < 0 || info->rank > MORE_MAX_RANK)
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has %d dimensions, at most %d are possible",
                          path_of(source), info->name, info->rank, MORE_MAX_RANK);
     if (!format_storage(info->format, &found->storage))
         return more_fail(error, MORE_ERROR_UNSUPPORTED,
-                         "%s: tensor '%s' is stored as %s, but only f32, f16 and bf16 can "
-                         "be loaded",
+                         "%s: tensor '%s' is stored as %s, but only f32, f16, bf16 and GGUF's "
+                         "quantised formats can be loaded",
                          path_of(source), info->name, info->format);
     int64_t bytes = nn_storage_bytes(found->storage);
     found->rows = info->rank > 1 ? info->shape[0] : 1;

@@ -177,12 +177,13 @@ void nn_attention_full(nn_context *context, const float *query, const float *key
 /* A key-value cache: one sequence, all layers, in pages of NN_PAGE rows that forks share until one of them writes. The
  * layers of a sliding window have pages of their own, which are let go once no row to come can see them. */
 #define NN_PAGE 32
+#define NN_HEAD_DIMENSION 512 /* channels of the largest head, here and in nn_attention_full */
 typedef struct nn_cache nn_cache;
 
 typedef struct nn_cache_config {
     int64_t layers;
     int64_t key_value_heads;
-    int64_t head_dimension; /* 1 to 512; so in nn_attention_full */
+    int64_t head_dimension; /* 1 to NN_HEAD_DIMENSION */
     DLDataType dtype;       /* f32, f16 or bf16 */
     int64_t window;         /* rows that a query of a windowed layer sees, its own included; 0 = no layer has one */
     const bool *windowed;   /* [layers], owned by the caller, outlives every cache; NULL = with window > 0, all are */

@@ -34,6 +34,20 @@ static more_status find_layer(nn_mlp *mlp, const nn_source *source, int32_t i, m
     return MORE_OK;
 }
 
+/* MORE_ERROR_NOT_FOUND where no layer lies behind the last that we take. */
+static more_status refuse_more(const nn_source *source, more_error *error)
+{
+    more_weight_info info = {.struct_size = MORE_STRUCT_SIZE(more_weight_info, bytes)};
+    char name[NAME_SIZE];
+    more_status status;
+
+    snprintf(name, sizeof name, "layers.%d.weight", 2 * NN_MLP_LAYERS);
+    status = source->weights->info(source->checkpoint, name, &info, error);
+    return status ? status
+                  : more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: tensor %s is of layer %d, at most %d are taken",
+                              source->weights->path(source->checkpoint), info.name, NN_MLP_LAYERS + 1, NN_MLP_LAYERS);
+}
+
 more_status nn_mlp_find(nn_mlp *mlp, const nn_source *source, more_error *error)
 {
     const char *activation = "gelu";
@@ -49,6 +63,8 @@ more_status nn_mlp_find(nn_mlp *mlp, const nn_source *source, more_error *error)
         return status;
     while (!status && ++mlp->layers < NN_MLP_LAYERS)
         status = find_layer(mlp, source, mlp->layers, error);
+    if (!status)
+        status = refuse_more(source, error);
     return status == MORE_ERROR_NOT_FOUND ? MORE_OK : status;
 }
 

@@ -26,8 +26,8 @@ typedef struct nn_mlp {
 } nn_mlp;
 
 /* Counts the layers and reads their shapes, loading nothing. Errors name file and tensor: the first layer is missing,
- * one is no matrix, or takes another width than the one before it gives; or the config's projector_hidden_act
- * (llava-hf) is not "gelu". [any-thread] */
+ * one is no matrix, or takes another width than the one before it gives; there are more than NN_MLP_LAYERS; or the
+ * config's projector_hidden_act (llava-hf) is not "gelu". [any-thread] */
 more_status nn_mlp_find(nn_mlp *mlp, const nn_source *source, more_error *error);
 /* MORE_ERROR_ARGUMENT, naming both numbers, unless the MLP takes merged * width_in channels (`merged` patches side by
  * side) and gives width_out. [any-thread] */

@@ -280,7 +280,6 @@ static void gather(const nn_language *language, more_advance *items, int32_t cou
         sequence->cache = items[i].session->cache;
         sequence->first = batch->rows;
         sequence->rows = rows;
-        sequence->planned_length = items[i].session->planned_length;
         sequence->item = &items[i];
         batch->rows += rows;
         batch->count++;

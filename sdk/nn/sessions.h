@@ -18,11 +18,10 @@
 typedef struct nn_sequence {
     more_session *session;
     nn_cache *cache;
-    int64_t first, rows;    /* where its rows lie in the batch */
-    int64_t planned_length; /* as session_create was told; 0 = unknown, or truncated since */
-    int32_t regime;         /* as admit set it for these rows; 0 without one */
-    int64_t reach;          /* largest rotary position of the session with these rows, + 1 */
-    bool given;             /* positions of some were given one by one */
+    int64_t first, rows; /* where its rows lie in the batch */
+    int32_t regime;      /* as admit set it for these rows; 0 without one */
+    int64_t reach;       /* largest rotary position of the session with these rows, + 1 */
+    bool given;          /* positions of some were given one by one */
     more_advance *item;
     float *hidden; /* [hidden_count, rows, width]: states taken so far, for the item's outputs */
 } nn_sequence;

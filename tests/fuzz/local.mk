@@ -3,12 +3,15 @@
 
 FUZZ_LIBS = core/lib/libllavamore-internal.la $(CORE_LIBS)
 if FUZZERS
-noinst_PROGRAMS += tests/fuzz/fuzz_call tests/fuzz/fuzz_image tests/fuzz/fuzz_ini tests/fuzz/fuzz_safetensors \
-	tests/fuzz/fuzz_sentencepiece tests/fuzz/fuzz_template tests/fuzz/fuzz_tokenizer tests/fuzz/fuzz_torch
+noinst_PROGRAMS += tests/fuzz/fuzz_call tests/fuzz/fuzz_gguf tests/fuzz/fuzz_image tests/fuzz/fuzz_ini \
+	tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_sentencepiece tests/fuzz/fuzz_template tests/fuzz/fuzz_tokenizer tests/fuzz/fuzz_torch
 endif
 tests_fuzz_fuzz_call_SOURCES = tests/fuzz/fuzz_call.c
 tests_fuzz_fuzz_call_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_call_LDADD = $(FUZZ_LIBS)
+tests_fuzz_fuzz_gguf_SOURCES = tests/fuzz/fuzz_gguf.c
+tests_fuzz_fuzz_gguf_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_gguf_LDADD = $(FUZZ_LIBS)
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c
 tests_fuzz_fuzz_image_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_image_LDADD = $(FUZZ_LIBS)

@@ -8,6 +8,7 @@ import clip
 import dinov2
 import e2e
 import gemma2
+import gguf_files
 import interpolate
 import llama
 import naflex
@@ -29,7 +30,8 @@ STEPS = {
     "tokens": [tokens.main, sentencepiece_models.main],
     "pixels": [pixels.main],
     "models": [clip.main, dinov2.main, siglip.main, siglip2.main, projector.main, pixel_shuffle.main, interpolate.main,
-               llama.main, gemma2.main, phi4.main, e2e.main, naflex.main, s2.main, pairs.main],
+               llama.main, gemma2.main, phi4.main, e2e.main, naflex.main, s2.main, pairs.main,
+               gguf_files.main],
 }
 
 

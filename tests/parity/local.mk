@@ -31,3 +31,7 @@ check_PROGRAMS += tests/parity/test_windows
 tests_parity_test_windows_SOURCES = tests/parity/test_windows.c tests/parity/language.c tests/parity/language.h \
 	$(parity_sources)
 tests_parity_test_windows_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_gguf
+tests_parity_test_gguf_SOURCES = tests/parity/test_gguf.c tests/parity/language.c tests/parity/language.h \
+	tests/parity/tokens.c tests/parity/tokens.h $(parity_sources)
+tests_parity_test_gguf_LDADD = $(TEST_LIBS)

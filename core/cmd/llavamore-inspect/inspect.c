@@ -2,6 +2,7 @@
 #include "inspect.h"
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "config/config.h"
 #include "image/decode.h"
 #include "plugin/options.h"
@@ -11,6 +12,7 @@
 #include <llavamore/projector.h>
 #include <llavamore/vision.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- Option tables ---------------------------------------------------------------------------------------------- */
 
@@ -76,11 +78,11 @@ more_status inspect_plugin(const char *path, json_t **report, more_error *error)
     if (status != MORE_OK)
         return status;
     snprintf(version, sizeof version, "%u.%u", plugin->abi_version >> 16, plugin->abi_version & 0xffff);
-    *report = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "what", "plugin", "path", path,
-                        "kind", plugin->kind, "id", plugin->id, "version", plugin->version, "license", plugin->license,
-                        "description", plugin->description, "abi", version, "score", plugin->score(), "interfaces",
-                        interfaces_of(plugin), "options", describe_options(plugin->options, plugin->option_count),
-                        "functions", functions_of(plugin));
+    *report = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "what", "plugin", "path",
+                        core_json_text(path), "kind", plugin->kind, "id", plugin->id, "version", plugin->version,
+                        "license", plugin->license, "description", plugin->description, "abi", version, "score",
+                        plugin->score(), "interfaces", interfaces_of(plugin), "options",
+                        describe_options(plugin->options, plugin->option_count), "functions", functions_of(plugin));
     return MORE_OK;
 }
 
@@ -96,8 +98,8 @@ more_status inspect_config(const char *path, json_t **report, more_error *error)
     status = core_config_load(config, path, error);
     if (status == MORE_OK) {
         core_config_dump(config, &text);
-        *report = json_pack("{s:s, s:s, s:s}", "what", "INI file", "path", path, "ini",
-                            text.failed || !text.data ? "" : text.data);
+        *report = json_pack("{s:s, s:o, s:o}", "what", "INI file", "path", core_json_text(path), "ini",
+                            core_json_text(text.failed || !text.data ? "" : text.data));
     }
     core_buffer_free(&text);
     core_config_destroy(config);
@@ -110,7 +112,7 @@ more_status inspect_image(const char *path, json_t **report, more_error *error)
     core_image_init(&image, 0);
     more_status status = core_image_load(path, NULL, &image, error);
     if (status == MORE_OK)
-        *report = json_pack("{s:s, s:s, s:I, s:I}", "what", "picture", "path", path, "width",
+        *report = json_pack("{s:s, s:o, s:I, s:I}", "what", "picture", "path", core_json_text(path), "width",
                             (json_int_t)image.abi.width, "height", (json_int_t)image.abi.height);
     core_image_free(&image);
     return status;
@@ -156,23 +158,31 @@ more_status inspect_path(const core_host *host, core_registry *registry, const c
     size_t size = sizeof head;
     if (core_folder_exists(path))
         return inspect_checkpoint(host, registry, path, NULL, report, error);
+    if (access(path, F_OK) && errno == ENOENT)
+        return inspect_named(host, registry, path, report, error);
     more_status status = read_head(path, head, &size, error);
     if (status != MORE_OK)
         return status;
     if (ends_with(path, ".so") || (size >= 4 && !memcmp(head, "\177ELF", 4)))
         return inspect_plugin(path, report, error);
     if (ends_with(path, ".ini"))
-        return inspect_config(path, report, error);
+        return inspect_ini(path, report, error);
+    if (ends_with(path, ".model"))
+        return inspect_tokenizer(path, report, error);
+    if (ends_with(path, ".json"))
+        return inspect_json(path, report, error);
     if (is_safetensors(path, head, size))
         return inspect_checkpoint(host, registry, path, "safetensors file", report, error);
+    if (size >= 4 && !memcmp(head, "GGUF", 4))
+        return inspect_checkpoint(host, registry, path, "GGUF file", report, error);
     if (is_torch(path, head, size))
         return inspect_checkpoint(host, registry, path, "PyTorch file", report, error);
     status = inspect_image(path, report, error);
     if (status == MORE_ERROR_UNSUPPORTED)
         return more_fail(
             error, status,
-            "%s: neither a picture (JPEG, PNG, BMP, GIF, PNM), nor a .safetensors or PyTorch file, a model "
-            "folder, an .ini file or a plugin",
+            "%s: neither a picture (JPEG, PNG, BMP, GIF, PNM), nor a .safetensors, PyTorch or GGUF file, a "
+            "model folder, a tokenizer, an .ini file or a plugin",
             path);
     return status;
 }

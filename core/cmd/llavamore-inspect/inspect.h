@@ -30,6 +30,15 @@ json_t *inspect_parts(const core_host *host, core_registry *registry, more_check
 more_status inspect_plugin(const char *path, json_t **report, more_error *error);
 /* An INI file: every key in force and where it was set. */
 more_status inspect_config(const char *path, json_t **report, more_error *error);
+/* An .ini file of any kind: an assembly's, a conversation template with the prompt that it prints, or a layout. */
+more_status inspect_ini(const char *path, json_t **report, more_error *error);
+/* A tokenizer.json or a SentencePiece model: its size and its BOS and EOS tokens. */
+more_status inspect_tokenizer(const char *path, json_t **report, more_error *error);
+/* A tokenizer.json, or another JSON file of a model's folder. */
+more_status inspect_json(const char *path, json_t **report, more_error *error);
+/* What is named and not pointed at: a plugin by its id, a preset, "org/name" in the Hugging Face cache. */
+more_status inspect_named(const core_host *host, core_registry *registry, const char *name, json_t **report,
+                          more_error *error);
 /* A picture: its size as decoded. */
 more_status inspect_image(const char *path, json_t **report, more_error *error);
 /* A picture as coloured characters, at most 48 wide. */

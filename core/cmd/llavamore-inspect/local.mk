@@ -7,6 +7,8 @@ core_cmd_llavamore_inspect_llavamore_inspect_SOURCES = \
 	core/cmd/llavamore-inspect/checkpoint.c \
 	core/cmd/llavamore-inspect/inspect.c core/cmd/llavamore-inspect/inspect.h \
 	core/cmd/llavamore-inspect/main.c \
+	core/cmd/llavamore-inspect/names.c \
 	core/cmd/llavamore-inspect/parts.c \
-	core/cmd/llavamore-inspect/preview.c
+	core/cmd/llavamore-inspect/preview.c \
+	core/cmd/llavamore-inspect/texts.c
 core_cmd_llavamore_inspect_llavamore_inspect_LDADD = core/lib/libllavamore-internal.la $(CORE_LIBS)

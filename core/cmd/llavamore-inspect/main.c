@@ -12,14 +12,14 @@
 #include <string.h>
 
 static const char help_text[] =
-    "Usage: llavamore-inspect [--json] FILE|FOLDER|PLUGIN...\n"
-    "       llavamore-inspect --ini FILE|FOLDER >MY.ini\n"
+    "Usage: llavamore-inspect [--json] FILE|FOLDER|NAME...\n"
+    "       llavamore-inspect --ini FILE|FOLDER|NAME >MY.ini\n"
     "       llavamore-inspect --preview PICTURE...\n"
     "       llavamore-inspect [--json] --keys\n"
     "\n"
     "Says what each thing is: a model folder, an adapter, a .safetensors or PyTorch file (tensors, layout,\n"
-    "which plugin takes which part and why, and an INI file that runs it), a plugin (.so), an .ini file,\n"
-    "a picture.\n"
+    "which plugin takes which part and why, and an INI file that runs it), a plugin (.so), a tokenizer,\n"
+    "an .ini file, a picture. NAME is a plugin's id, a preset, or org/name in the Hugging Face cache.\n"
     "\n"
     "      --json     print JSON, one object a thing\n"
     "      --ini      print the INI file alone, for llavamore-run -c\n"
@@ -98,7 +98,7 @@ static void print_parts(FILE *file, const json_t *list)
                     (double)json_integer_value(json_object_get(part, "bytes")) / (1 << 20), text_at(part, "weights"));
         json_array_foreach(json_object_get(part, "plugins"), k, plugin)
         {
-            fprintf(file, "    %-12s score %3lld: %s\n", text_at(plugin, "plugin"),
+            fprintf(file, "    %-13s score %3lld: %s\n", text_at(plugin, "plugin"),
                     (long long)json_integer_value(json_object_get(plugin, "score")), text_at(plugin, "reason"));
         }
     }
@@ -249,9 +249,9 @@ static int run(int argc, char **argv, output *out)
     if (keys && optind == argc)
         return show_keys(as_json, out);
     if (keys || optind == argc)
-        return fail(PROGRAM, EXIT_USAGE, keys ? "--keys takes no file" : "what? Give a file, a folder or a plugin");
+        return fail(PROGRAM, EXIT_USAGE, keys ? "--keys takes no file" : "what? Give a file, a folder, or a plugin's id");
     if (as_ini && (as_json || preview || argc - optind != 1))
-        return fail(PROGRAM, EXIT_USAGE, "--ini takes one file or folder, and neither --json nor --preview");
+        return fail(PROGRAM, EXIT_USAGE, "--ini takes one thing, and neither --json nor --preview");
     if (preview)
         return preview_all(argv + optind, argc - optind, out);
     return inspect_all(argv + optind, argc - optind, as_json ? FORM_JSON : as_ini ? FORM_INI : FORM_TEXT, out);

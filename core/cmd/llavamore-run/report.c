@@ -3,6 +3,7 @@
 #include "../print.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static more_status parse(const char *text, json_t **json, more_error *error)
 {
@@ -83,15 +84,28 @@ static const char *text_at(const json_t *object, const char *key)
     return text ? text : "";
 }
 
+/* The longest text under the key, in bytes; at least 12. */
+static int widest(const json_t *list, const char *key)
+{
+    size_t i, width = 12;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        width = strlen(text_at(item, key)) > width ? strlen(text_at(item, key)) : width;
+    }
+    return (int)width;
+}
+
 static void plugins_layout(FILE *file, const json_t *json)
 {
     size_t i;
-    const json_t *item;
-    json_array_foreach(json_object_get(json, "plugins"), i, item)
+    const json_t *item, *plugins = json_object_get(json, "plugins");
+    int width = widest(plugins, "id");
+    json_array_foreach(plugins, i, item)
     {
-        fprintf(file, "%-10s %-12s %-8s score %-4lld %s\n%37s%s\n", text_at(item, "kind"), text_at(item, "id"),
+        fprintf(file, "%-10s %-*s %-8s score %-4lld %s\n%*s%s\n", text_at(item, "kind"), width, text_at(item, "id"),
                 text_at(item, "version"), (long long)json_integer_value(json_object_get(item, "score")),
-                text_at(item, "description"), "", text_at(item, "path"));
+                text_at(item, "description"), width + 32, "", text_at(item, "path"));
     }
     json_array_foreach(json_object_get(json, "refused"), i, item)
     {
@@ -103,9 +117,10 @@ static void presets_layout(FILE *file, const json_t *json)
 {
     size_t i;
     const json_t *item;
+    int width = widest(json, "name");
     json_array_foreach(json, i, item)
     {
-        fprintf(file, "%-32s %s\n%33s%s\n", text_at(item, "name"), text_at(item, "description"), "",
+        fprintf(file, "%-*s %s\n%*s%s\n", width, text_at(item, "name"), text_at(item, "description"), width + 1, "",
                 text_at(item, "path"));
     }
 }

@@ -16,7 +16,12 @@ char *core_assembly_setting(const core_assembly *assembly, const char *name)
     const core_config_entry *entry = core_config_find(assembly->config, section, dot + 1);
     if (entry && entry->rank > CORE_FROM_CHECKPOINT && entry->value[0] && strcmp(entry->value, "auto") != 0)
         return strdup(entry->value);
-    return assembly->layout ? core_layout_setting(assembly->layout, assembly->folder, name) : NULL;
+    char *text = NULL;
+    if (assembly->tower_layout && core_checkpoint_is_gguf(assembly->tower))
+        text = core_layout_setting(assembly->tower_layout, assembly->tower, name);
+    if (!text && assembly->layout)
+        text = core_layout_setting(assembly->layout, assembly->folder, name);
+    return text;
 }
 
 more_status core_assembly_locate(const core_assembly *assembly, const char *section, char **path, more_error *error)
@@ -164,6 +169,8 @@ void core_assembly_close(core_assembly *assembly)
     core_template_destroy(assembly->conversation);
     core_tokenizer_destroy(assembly->tokenizer);
     core_ids_free(&assembly->stop_ids);
+    core_layout_free(assembly->tower_layout);
+    core_checkpoint_release(assembly->tower);
     core_layout_free(assembly->layout);
     core_checkpoint_release(assembly->folder);
     free(assembly->steps_source);

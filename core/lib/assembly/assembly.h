@@ -43,8 +43,10 @@ typedef struct core_assembly {
     core_template *conversation;
     core_ids stop_ids; /* of the template, the model and generation_config.json */
 
-    pthread_mutex_t eyes; /* encoder and projector take one call at a time, chats may come from several threads */
-    char *vision_path;    /* NULL, as all of the rest, in an assembly without eyes */
+    pthread_mutex_t eyes;   /* encoder and projector take one call at a time, chats may come from several threads */
+    char *vision_path;      /* NULL, as all of the rest, in an assembly without eyes */
+    more_checkpoint *tower; /* it, opened whole */
+    core_layout *tower_layout;
     core_backbone vision_part;
     const more_vision_interface *vision_api;
     more_vision *vision;
@@ -82,7 +84,8 @@ more_status core_assembly_describe(const core_assembly *assembly, json_t **json,
 /* ---- Its parts, each in a file of its own -------------------------------------------------------------------------
  */
 
-/* `key` of the config where the user gave it, else what the layout reads from the checkpoint's own config, else NULL.
+/* `key` of the config where the user gave it, else what the layout reads from the checkpoint's own config (of a tower
+ * that is cut to its projector, as GGUF files have it, before the language model's), else NULL.
  * `name` is "section.key". The caller frees it. */
 char *core_assembly_setting(const core_assembly *assembly, const char *name);
 /* Finds `[section] weights` as the user gave it, relative to the file that it stands in; *path is the caller's, and

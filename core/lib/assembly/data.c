@@ -22,10 +22,18 @@ static int is_preset(const struct dirent *entry)
     return length > ending && !strcmp(entry->d_name + length - ending, PRESET_ENDING);
 }
 
+/* By name, the ending left out: "a.ini" before "a-b.ini". */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    size_t ending = strlen(PRESET_ENDING), left = strlen((*a)->d_name) - ending, right = strlen((*b)->d_name) - ending;
+    int order = strncmp((*a)->d_name, (*b)->d_name, left < right ? left : right);
+    return order ? order : (left > right) - (left < right);
+}
+
 /* Names with their ending, sorted; 0 where the folder cannot be read. */
 static int list_presets(const char *folder, struct dirent ***entries)
 {
-    int count = scandir(folder, entries, is_preset, alphasort);
+    int count = scandir(folder, entries, is_preset, by_name);
     if (count < 0)
         *entries = NULL;
     return count < 0 ? 0 : count;
@@ -60,6 +68,10 @@ static more_status unknown_preset(const char *name, const char *folder, more_err
 more_status core_preset_locate(const char *name, char **path, more_error *error)
 {
     *path = NULL;
+    if (core_folder_exists(name))
+        return more_fail(error, MORE_ERROR_ARGUMENT,
+                         "%s: is a folder, not an INI file; 'llavamore-inspect --ini %s >my.ini' writes one for it",
+                         name, name);
     if (strchr(name, '/') || core_file_exists(name) || !strcmp(name, "-")) {
         *path = strdup(name);
         return *path ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", name);

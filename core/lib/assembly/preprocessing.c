@@ -27,10 +27,15 @@ static core_pad read_padding(const core_assembly *assembly)
 
 /* ---- Which steps ------------------------------------------------------------------------------------------------ */
 
-/* From the tower's preprocessor_config.json, else from the plugin. */
+/* From the tower's own file, else its preprocessor_config.json, else from the plugin. */
 static more_status find_steps(core_assembly *assembly, core_pad pad, more_error *error)
 {
     const char *folder = core_checkpoint_folder(assembly->vision_part.checkpoint);
+    json_t *processor = core_checkpoint_processor(assembly->vision_part.checkpoint);
+    if (processor) { /* of the tower's own file */
+        assembly->steps_source = strdup(assembly->vision_path);
+        return core_preprocess_steps(processor, assembly->vision_path, pad, &assembly->steps, error);
+    }
     more_status status = core_preprocess_steps_from_config(folder, pad, &assembly->steps, error);
     if (status == MORE_OK) {
         assembly->steps_source = core_path_join(folder, "preprocessor_config.json");
@@ -72,7 +77,7 @@ static more_status scale_steps(core_assembly *assembly, more_error *error)
         write_scaled(calls.items[i], side, &text);
     }
     core_calls_free(&calls);
-    if (status == MORE_OK && !text.failed) {
+    if (status == MORE_OK) { /* NULL without memory, which read_steps sees */
         free(assembly->steps);
         assembly->steps = core_buffer_take(&text);
     }

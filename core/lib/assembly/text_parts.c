@@ -6,6 +6,7 @@
 #include "assembly/data.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "text/tokenizer_gguf.h"
 #include "weights/checkpoint.h"
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,16 @@ static more_status open_tokenizer(core_assembly *assembly, more_error *error)
 {
     const char *path = core_config_string(assembly->config, "llm", "tokenizer");
     if (!path || !path[0])
-        path = core_checkpoint_folder(assembly->folder);
-    return core_tokenizer_load(path, &assembly->tokenizer, error);
+        path = core_checkpoint_tokenizer(assembly->folder);
+    if (!core_tokenizer_is_gguf(path))
+        return core_tokenizer_load(path, &assembly->tokenizer, error);
+    char *folder = core_data_folder("layouts");
+    char *rules = folder ? core_path_join(folder, "gguf-tokenizers.json") : NULL;
+    more_status status = rules ? core_tokenizer_load_gguf(path, rules, &assembly->tokenizer, error)
+                               : more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    free(folder);
+    free(rules);
+    return status;
 }
 
 static more_status open_template(core_assembly *assembly, more_error *error)
@@ -54,6 +63,8 @@ static void add_stop(core_assembly *assembly, int64_t id)
 static more_status add_generation_stops(core_assembly *assembly, more_error *error)
 {
     json_t *json = NULL;
+    if (core_checkpoint_is_gguf(assembly->folder))
+        return MORE_OK;
     char *path = core_path_join(core_checkpoint_folder(assembly->folder), "generation_config.json");
     if (!path)
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory");

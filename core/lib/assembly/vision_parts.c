@@ -54,16 +54,14 @@ static more_status open_tower(core_assembly *assembly, more_checkpoint **whole, 
     return status;
 }
 
-/* The part of a tower folder that is the encoder, under the layout that fits the folder. */
-static more_status tower_part(more_checkpoint *whole, more_checkpoint **part, more_error *error)
+/* The part of the tower's folder that is the encoder, under the layout that fits the folder. */
+static more_status tower_part(core_assembly *assembly, more_checkpoint **part, more_error *error)
 {
-    core_layout *layout = NULL;
     char *folder = core_data_folder("layouts");
-    more_status status =
-        folder ? core_layout_find(folder, whole, &layout, error) : more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    more_status status = folder ? core_layout_find(folder, assembly->tower, &assembly->tower_layout, error)
+                                : more_fail(error, MORE_ERROR_MEMORY, "out of memory");
     if (status == MORE_OK)
-        status = core_layout_part(layout, whole, "vision", part, error);
-    core_layout_free(layout);
+        status = core_layout_part(assembly->tower_layout, assembly->tower, "vision", part, error);
     free(folder);
     return status;
 }
@@ -144,17 +142,26 @@ static more_status open_encoder(core_assembly *assembly, more_checkpoint *part, 
     return read_selection(assembly, error);
 }
 
-/* The projector's part: of [projector] weights where given, else of the language folder. */
+/* The projector's part where [projector] weights names none: of the language folder, else of the tower's file, which in
+ * GGUF holds both. */
+static more_status stored_projector(core_assembly *assembly, more_checkpoint **part, more_error *error)
+{
+    more_status status = core_layout_part(assembly->layout, assembly->folder, "projector", part, error);
+    bool with_tower = status == MORE_ERROR_NOT_FOUND && core_checkpoint_is_gguf(assembly->tower) &&
+                      core_layout_part(assembly->tower_layout, assembly->tower, "projector", part, NULL) == MORE_OK;
+    assembly->projector_path = strdup(with_tower ? assembly->vision_path : assembly->language_path);
+    return with_tower ? MORE_OK : status;
+}
+
+/* The projector's part: of [projector] weights where given, else where it is stored. */
 static more_status projector_part(core_assembly *assembly, more_checkpoint **part, more_error *error)
 {
     more_checkpoint *whole = NULL;
     more_status status = core_assembly_locate(assembly, "projector", &assembly->projector_path, error);
     if (status != MORE_OK)
         return status;
-    if (!assembly->projector_path) {
-        assembly->projector_path = strdup(assembly->language_path);
-        return core_layout_part(assembly->layout, assembly->folder, "projector", part, error);
-    }
+    if (!assembly->projector_path)
+        return stored_projector(assembly, part, error);
     core_layout *layout = NULL;
     char *folder = core_data_folder("layouts");
     status = core_checkpoint_open(assembly->projector_path, &whole, error);
@@ -218,16 +225,15 @@ static more_status open_projector(core_assembly *assembly, more_error *error)
 
 more_status core_assembly_open_vision(core_assembly *assembly, more_error *error)
 {
-    more_checkpoint *whole = NULL, *part = NULL;
-    more_status status = open_tower(assembly, &whole, error);
-    if (status == MORE_OK && !whole)
+    more_checkpoint *part = NULL;
+    more_status status = open_tower(assembly, &assembly->tower, error);
+    if (status == MORE_OK && !assembly->tower)
         return MORE_OK;
     if (status == MORE_OK)
-        status = tower_part(whole, &part, error);
+        status = tower_part(assembly, &part, error);
     if (status == MORE_OK)
         status = open_encoder(assembly, part, error);
     core_checkpoint_release(part);
-    core_checkpoint_release(whole);
     if (status == MORE_OK)
         status = core_assembly_open_preprocessing(assembly, error);
     if (status == MORE_OK)

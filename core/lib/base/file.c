@@ -37,6 +37,16 @@ static more_status open_regular(const char *path, int *descriptor, size_t *size,
     return MORE_OK;
 }
 
+/* What `git clone` leaves in a file's place where git-lfs is not installed: a few lines of text. */
+static more_status refuse_pointer(const char *path, const void *data, size_t size, more_error *error)
+{
+    static const char mark[] = "version https://git-lfs.github.com/spec/";
+    if (size < sizeof mark - 1 || memcmp(data, mark, sizeof mark - 1) != 0)
+        return MORE_OK;
+    return more_fail(error, MORE_ERROR_CORRUPT,
+                     "%s: is a pointer of Git LFS, not the file itself: run 'git lfs pull' in its folder", path);
+}
+
 more_status core_map_open(const char *path, core_map *map, more_error *error)
 {
     int fd = -1;
@@ -52,6 +62,8 @@ more_status core_map_open(const char *path, core_map *map, more_error *error)
             map->data = data;
     }
     close(fd);
+    if (status == MORE_OK && (status = refuse_pointer(path, map->data, map->size, error)) != MORE_OK)
+        core_map_close(map);
     return status;
 }
 
@@ -90,11 +102,12 @@ more_status core_file_read(const char *path, size_t limit, core_buffer *buffer, 
     if (!strcmp(path, "-"))
         return read_descriptor(STDIN_FILENO, "standard input", limit, buffer, error);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t before = buffer->size;
     if (fd < 0)
         return system_error(path, "open", error);
     more_status status = read_descriptor(fd, path, limit, buffer, error);
     close(fd);
-    return status;
+    return status == MORE_OK ? refuse_pointer(path, buffer->data + before, buffer->size - before, error) : status;
 }
 
 static more_status write_all(int fd, const char *path, const char *bytes, size_t size, more_error *error)

@@ -14,6 +14,7 @@ typedef struct core_map {
     size_t size;
 } core_map;
 
+/* A pointer of Git LFS in a file's place is MORE_ERROR_CORRUPT, here and in core_file_read. */
 more_status core_map_open(const char *path, core_map *map, more_error *error);
 void core_map_close(core_map *map);
 

@@ -81,3 +81,12 @@ void core_memory_release(core_memory *memory, void *block)
     else
         free(header);
 }
+
+float *core_floats(int64_t rows, int64_t columns)
+{
+    size_t count;
+    if (rows < 0 || columns < 0 || __builtin_mul_overflow((size_t)rows, (size_t)columns, &count) ||
+        count > (SIZE_MAX - MORE_ALIGNMENT) / sizeof(float))
+        return NULL;
+    return aligned_alloc(MORE_ALIGNMENT, (count * sizeof(float) + MORE_ALIGNMENT) / MORE_ALIGNMENT * MORE_ALIGNMENT);
+}

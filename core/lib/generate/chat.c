@@ -2,6 +2,7 @@
 #include "generate/chat.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "generate/answer.h"
 #include "generate/npy.h"
 #include "text/engine/utf8.h"
@@ -293,10 +294,8 @@ static more_status dump(const chat_turn *turn, const core_ids *prompt, more_erro
 static more_status prefill(chat_turn *turn, more_error *error)
 {
     const llavamore_question *question = turn->question;
-    size_t vocabulary = (size_t)turn->chat->assembly->language_info.vocabulary;
     turn->images = calloc((size_t)question->image_count + 1, sizeof *turn->images);
-    turn->logits =
-        aligned_alloc(MORE_ALIGNMENT, (vocabulary * sizeof(float) + MORE_ALIGNMENT) / MORE_ALIGNMENT * MORE_ALIGNMENT);
+    turn->logits = core_floats(1, turn->chat->assembly->language_info.vocabulary);
     if (!turn->images || !turn->logits)
         return out_of_memory(error);
     /* The text first: a mistake in it shows before the encoder has run for seconds. */

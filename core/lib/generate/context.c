@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate/context.h"
 
+#include "base/memory.h"
 #include "generate/npy.h"
 #include <stdlib.h>
 #include <string.h>
@@ -135,7 +136,7 @@ static more_status begin_chunk(const hidden_states *states, int64_t rows, chunk_
     chunk->shape[0] = rows;
     chunk->shape[1] = states->width;
     chunk->tensors = calloc((size_t)states->count, sizeof *chunk->tensors);
-    chunk->data = aligned_alloc(MORE_ALIGNMENT, (size_t)(chunk->layer_floats * states->count) * sizeof(float));
+    chunk->data = core_floats(chunk->layer_floats, states->count);
     if (!chunk->tensors || !chunk->data)
         return out_of_memory(error);
     for (int32_t l = 0; l < states->count; l++)
@@ -248,9 +249,7 @@ static more_status begin_states(const core_context *context, int64_t rows, hidde
     states->count = (int32_t)info->layers + 1;
     states->rows = rows;
     states->width = info->width;
-    size_t floats = (size_t)states->count * (size_t)rows * (size_t)info->width;
-    states->data =
-        aligned_alloc(MORE_ALIGNMENT, (floats * sizeof(float) + MORE_ALIGNMENT) / MORE_ALIGNMENT * MORE_ALIGNMENT);
+    states->data = core_floats(states->count * rows, info->width);
     states->layers = calloc((size_t)states->count, sizeof *states->layers);
     if (!states->data || !states->layers)
         return out_of_memory(error);

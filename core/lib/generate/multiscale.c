@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate/multiscale.h"
 
+#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,14 +87,6 @@ typedef struct tile_batch {
     int64_t shape[3], strides[3], out_shape[3], out_strides[3];
 } tile_batch;
 
-static float *allocate(int64_t count)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow((size_t)count, sizeof(float), &bytes) || bytes > SIZE_MAX - MORE_ALIGNMENT)
-        return NULL;
-    return aligned_alloc(MORE_ALIGNMENT, (bytes + MORE_ALIGNMENT) / MORE_ALIGNMENT * MORE_ALIGNMENT);
-}
-
 static void free_batch(tile_batch *batch)
 {
     free(batch->pixels);
@@ -111,11 +104,11 @@ static more_status create_batch(const core_assembly *assembly, const core_scale 
     int64_t size = CHANNELS * scale->tile * scale->tile, rows = scale->grid * scale->grid;
     *batch = (tile_batch){
         .images = images, .shape = {CHANNELS, scale->tile, scale->tile}, .out_shape = {images, rows, width}};
-    batch->pixels = allocate(images * size);
+    batch->pixels = core_floats(images, size);
     batch->inputs = calloc((size_t)images, sizeof *batch->inputs);
     batch->plans = calloc((size_t)images, sizeof *batch->plans);
     batch->counts = calloc((size_t)images, sizeof *batch->counts);
-    batch->features = allocate(layer_count * images * rows * width);
+    batch->features = core_floats(layer_count * images, rows * width);
     batch->outputs = calloc((size_t)layer_count, sizeof *batch->outputs);
     if (!batch->pixels || !batch->inputs || !batch->plans || !batch->counts || !batch->features || !batch->outputs)
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory for %lld tiles of %lld pixels", (long long)images,
@@ -139,7 +132,7 @@ static more_status fill_batch(const core_assembly *assembly, const core_scale *s
                               int64_t pictures, const tile_batch *batch, more_error *error)
 {
     int64_t largest = assembly->scales[assembly->scale_count - 1].side, size = CHANNELS * scale->tile * scale->tile;
-    float *resized = allocate(CHANNELS * scale->side * scale->side);
+    float *resized = core_floats(CHANNELS * scale->side, scale->side);
     more_status status = resized ? MORE_OK
                                  : more_fail(error, MORE_ERROR_MEMORY, "out of memory for a picture of %lld pixels",
                                              (long long)scale->side);

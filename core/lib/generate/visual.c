@@ -2,6 +2,7 @@
 #include "generate/visual.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "generate/multiscale.h"
 #include "generate/npy.h"
 #include "image/decode.h"
@@ -39,17 +40,6 @@ void core_visual_free(core_visual *visual)
 static more_status out_of_memory(more_error *error)
 {
     return more_fail(error, MORE_ERROR_MEMORY, "out of memory for the image's features");
-}
-
-/* 64-byte aligned rows x columns floats; NULL on overflow or no memory. */
-static float *allocate(int64_t rows, int64_t columns)
-{
-    size_t count;
-    if (rows < 0 || columns < 0 || __builtin_mul_overflow((size_t)rows, (size_t)columns, &count) ||
-        count > (SIZE_MAX - MORE_ALIGNMENT) / sizeof(float))
-        return NULL;
-    size_t bytes = (count * sizeof(float) + MORE_ALIGNMENT) / MORE_ALIGNMENT * MORE_ALIGNMENT;
-    return aligned_alloc(MORE_ALIGNMENT, bytes);
 }
 
 static more_status decode(const visual_batch *work, const llavamore_image *source, core_image *image, more_error *error)
@@ -157,7 +147,7 @@ static more_status encode(visual_batch *work, const int32_t *layers, int32_t lay
         shapes[0][0] = work->count;
         shapes[0][1] = work->rows;
         shapes[0][2] = width;
-        work->features[i] = allocate(work->count * work->rows, width);
+        work->features[i] = core_floats(work->count * work->rows, width);
         outputs[i] = more_host_tensor(work->features[i], more_f32(), 3, shapes[0], strides);
         if (!work->features[i])
             status = out_of_memory(error);
@@ -206,7 +196,7 @@ static more_status dump(const visual_batch *work, const char *name, int32_t inde
 static bool create_rows(core_visual *visual, int64_t count, int64_t width)
 {
     visual->count = count;
-    visual->rows = allocate(count, width);
+    visual->rows = core_floats(count, width);
     visual->holders = calloc(1, sizeof *visual->holders);
     if (visual->holders)
         *visual->holders = 1;
@@ -238,7 +228,7 @@ static more_status project(visual_batch *work, int32_t index, core_visual *visua
     more_status status = assembly->projector_api->plan(assembly->projector, &grid, &tokens, error);
     if (status != MORE_OK)
         return status;
-    float *features = allocate(rows, joined);
+    float *features = core_floats(rows, joined);
     if (!features || !create_rows(visual, tokens, assembly->language_info.width)) {
         free(features);
         return out_of_memory(error);

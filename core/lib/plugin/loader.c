@@ -236,8 +236,18 @@ static bool is_refused_as(const core_plugin_file *file, const char *kind, const 
     return !strncmp(name, id, length) && (!strcmp(name + length, ".so") || !name[length]);
 }
 
+/* The other kind that has a plugin of this id; NULL when none has. */
+static const char *kind_of(const core_registry *registry, const char *id)
+{
+    for (size_t i = 0; i < registry->count; i++)
+        if (registry->files[i].plugin && !strcmp(registry->files[i].id, id))
+            return registry->files[i].kind;
+    return NULL;
+}
+
 static more_status not_found(const core_registry *registry, const char *kind, const char *id, more_error *error)
 {
+    const char *other = kind_of(registry, id);
     core_suggest nearest = core_suggest_for(id);
     core_buffer there = {0}, refused = {0};
     more_status status = MORE_ERROR_NOT_FOUND;
@@ -258,7 +268,8 @@ static more_status not_found(const core_registry *registry, const char *kind, co
     if (!refused.size && others)
         core_buffer_format(&refused, "; %zu file%s refused, see --list-plugins", others,
                            others == 1 ? " was" : "s were");
-    more_fail(error, status, "no %s plugin '%s'%s%s; there are: %s; looked in %s", kind, id,
+    more_fail(error, status, "no %s plugin '%s'%s%s%s%s%s; there are: %s; looked in %s", kind, id,
+              other ? " (there is a " : "", other ? other : "", other ? " plugin of this name)" : "",
               core_suggest_text(&nearest), refused.size ? refused.data : "", there.size ? there.data : "none",
               registry->searched.data);
     core_buffer_free(&there);

@@ -10,6 +10,7 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/text/template_parse.c \
 	core/lib/text/tokenizer.c core/lib/text/tokenizer.h \
 	core/lib/text/tokenizer_data.h \
+	core/lib/text/tokenizer_gguf.c core/lib/text/tokenizer_gguf.h \
 	core/lib/text/tokenizer_load.c \
 	core/lib/text/tokenizer_pieces.c \
 	core/lib/text/engine/added.c core/lib/text/engine/added.h \
@@ -32,7 +33,7 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/text/engine/trie.c core/lib/text/engine/trie.h \
 	core/lib/text/engine/utf8.c core/lib/text/engine/utf8.h \
 	core/lib/text/engine/vocabulary.c core/lib/text/engine/vocabulary.h \
-	core/lib/text/sentencepiece/decode.c \
+	core/lib/text/sentencepiece/detokenize.c \
 	core/lib/text/sentencepiece/encode.c \
 	core/lib/text/sentencepiece/load.c \
 	core/lib/text/sentencepiece/model.h \

@@ -89,9 +89,10 @@ static more_status compose(const core_template *t, const core_message *message, 
                          t->name, message->images, message->role == CORE_ROLE_USER ? "a user's" : "an assistant's");
     if (marks && marks != (size_t)message->images)
         return more_fail(error, MORE_ERROR_ARGUMENT,
-                         "the question has %zu %s marks for %d image%s; give as many, or "
+                         "the question has %zu %s mark%s for %d image%s; give as many, or "
                          "none to put the images first",
-                         marks, CORE_IMAGE_MARK, message->images, message->images == 1 ? "" : "s");
+                         marks, CORE_IMAGE_MARK, marks == 1 ? "" : "s", message->images,
+                         message->images == 1 ? "" : "s");
     bool discard = t->discard_user_text && message->role == CORE_ROLE_USER;
     const char *suffix = t->texts[CORE_TEXT_IMAGE_SUFFIX] ? t->texts[CORE_TEXT_IMAGE_SUFFIX] : "\n";
     const char *joint = t->texts[CORE_TEXT_IMAGE_JOINT] ? t->texts[CORE_TEXT_IMAGE_JOINT] : suffix;

@@ -163,23 +163,35 @@ static more_status load_file(const char *file, const char *folder, core_tokenize
     return status;
 }
 
-/* The tokenizer's file in a folder: tokenizer.json, which wins, or tokenizer.model; NULL = out of memory. */
-static char *file_in(const char *folder)
+/* *file becomes the tokenizer's file in a folder: tokenizer.json, which wins, or tokenizer.model. */
+static more_status find_file(const char *folder, char **file, more_error *error)
 {
-    char *json = core_path_join(folder, "tokenizer.json"), *model = core_path_join(folder, "tokenizer.model");
-    bool take_model = json && model && !core_file_exists(json) && core_file_exists(model);
-    free(take_model ? json : model);
-    return take_model ? model : json;
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        *file = core_path_join(folder, names[i]);
+        if (!*file)
+            return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", folder);
+        if (core_file_exists(*file))
+            return MORE_OK;
+        free(*file);
+        *file = NULL;
+    }
+    return more_fail(error, MORE_ERROR_NOT_FOUND,
+                     "%s: no tokenizer: neither tokenizer.json nor tokenizer.model is in this folder; say where it is "
+                     "with [llm] tokenizer",
+                     folder);
 }
 
 more_status core_tokenizer_load(const char *path, core_tokenizer **tokenizer, more_error *error)
 {
     bool is_folder = core_folder_exists(path);
     char *folder = is_folder ? strdup(path) : core_path_folder(path);
-    char *file = is_folder ? file_in(path) : strdup(path);
+    char *file = is_folder ? NULL : strdup(path);
     *tokenizer = NULL;
-    more_status status = folder && file ? load_file(file, folder, tokenizer, error)
-                                        : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
+    more_status status = is_folder ? find_file(path, &file, error) : MORE_OK;
+    if (status == MORE_OK)
+        status = folder && file ? load_file(file, folder, tokenizer, error)
+                                : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
     free(folder);
     free(file);
     return status;

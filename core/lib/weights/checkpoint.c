@@ -110,6 +110,7 @@ void core_checkpoint_release(more_checkpoint *checkpoint)
         free(checkpoint->renamed[i]);
     free(checkpoint->renamed);
     json_decref(checkpoint->own_config);
+    json_decref(checkpoint->own_processor);
     core_checkpoint_release(checkpoint->parent);
     core_source_release(checkpoint->source);
     core_source_release(checkpoint->facts);
@@ -173,16 +174,36 @@ static bool set_root(more_checkpoint *child, const more_checkpoint *parent, cons
     return child->root != NULL;
 }
 
+/* What follows a name's beginning that fits `pattern` of `length`, in which a '*' is a number (whose digits are given
+ * back); NULL when none fits. */
+static const char *behind_pattern(const char *pattern, size_t length, const char *name, core_buffer *digits)
+{
+    for (size_t i = 0; i < length; i++) {
+        size_t number = pattern[i] == '*' ? strspn(name, "0123456789") : 0;
+        if (pattern[i] == '*' ? !number : pattern[i] != *name)
+            return NULL;
+        core_buffer_append(digits, name, number);
+        name += number ? number : 1;
+    }
+    return name;
+}
+
 /* The name under the view's renames: itself, or a new one that the child owns. NULL without memory. */
 static const char *rename_tensor(more_checkpoint *child, const core_view *view, const char *name)
 {
     for (int32_t i = 0; i < view->rename_count; i++) {
         const char *from = view->renames[i];
         size_t length = strcspn(from, "=");
-        if (from[length] != '=' || strncmp(name, from, length))
+        core_buffer digits = {0}, whole = {0};
+        const char *rest = from[length] == '=' ? behind_pattern(from, length, name, &digits) : NULL;
+        for (const char *to = from + length + 1; rest && *to; to++)
+            core_buffer_append(&whole, *to == '*' ? digits.data : to, *to == '*' ? digits.size : 1);
+        if (rest)
+            core_buffer_text(&whole, rest);
+        whole.failed |= digits.failed;
+        core_buffer_free(&digits);
+        if (!rest)
             continue;
-        core_buffer whole = {0};
-        core_buffer_format(&whole, "%s%s", from + length + 1, name + length);
         char *made = core_buffer_take(&whole);
         if (made)
             child->renamed[child->renamed_count++] = made;
@@ -226,6 +247,7 @@ more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view,
         core_checkpoint_retain(parent);
         child->parent = parent;
         child->map = view->map;
+        child->own_processor = json_incref(parent->own_processor);
     }
     if (!child || !set_root(child, parent, view->config_root) || !fill_view(child, parent, view, prefix)) {
         core_checkpoint_release(child);
@@ -255,6 +277,12 @@ more_status core_checkpoint_add_defaults(more_checkpoint *view, json_t *defaults
     return MORE_OK;
 }
 
+void core_checkpoint_set_processor(more_checkpoint *view, json_t *processor)
+{
+    json_decref(view->own_processor);
+    view->own_processor = json_incref(processor);
+}
+
 more_status core_checkpoint_join(more_checkpoint *tensors, more_checkpoint *facts, more_checkpoint **checkpoint,
                                  more_error *error)
 {
@@ -267,6 +295,7 @@ more_status core_checkpoint_join(more_checkpoint *tensors, more_checkpoint *fact
     core_checkpoint_retain(tensors);
     (*checkpoint)->parent = tensors;
     (*checkpoint)->own_config = json_incref(facts->own_config);
+    (*checkpoint)->own_processor = json_incref(facts->own_processor);
     memcpy((*checkpoint)->tensors, tensors->tensors, (size_t)tensors->count * sizeof *tensors->tensors);
     (*checkpoint)->count = tensors->count;
     sort(*checkpoint);
@@ -276,6 +305,21 @@ more_status core_checkpoint_join(more_checkpoint *tensors, more_checkpoint *fact
 json_t *core_checkpoint_config(const more_checkpoint *checkpoint)
 {
     return checkpoint->config;
+}
+
+json_t *core_checkpoint_processor(const more_checkpoint *checkpoint)
+{
+    return checkpoint->own_processor;
+}
+
+bool core_checkpoint_is_gguf(const more_checkpoint *checkpoint)
+{
+    return checkpoint->facts->gguf;
+}
+
+const char *core_checkpoint_tokenizer(const more_checkpoint *checkpoint)
+{
+    return checkpoint->facts->gguf ? checkpoint->facts->path : checkpoint->facts->folder;
 }
 
 const char *core_checkpoint_folder(const more_checkpoint *checkpoint)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Checkpoints: what a plugin sees as `more_checkpoint`. One is opened from a folder (config.json and model.safetensors,
- * or model.safetensors.index.json with its shards) or from one .safetensors file; views of it (a part's prefix taken
+ * or model.safetensors.index.json with its shards) or from one file of tensors; views of it (a part's prefix taken
  * off, a plugin's tensor map put on) share its files by reference count. Everything is constant after opening, so all
  * functions are [any-thread]; of one object's last release and another use of it, the caller keeps the order.
  */
@@ -11,11 +11,12 @@
 #include <jansson.h>
 #include <llavamore/backbone.h>
 
-/* Opens a folder, a file of safetensors or of torch.save (a config.json beside it is read), or an adapter's folder (its
- * base model, found where adapter_config.json says, with the adapter on it), or "synthetic:FOLDER?seed=N": a folder of
- * config.json and shapes.json ({name: [dtype, [dimensions]]}) without weights, whose tensors are random numbers of that
- * seed (see synthetic.h). Errors: MORE_ERROR_NOT_FOUND (says which names were looked for), _CORRUPT, _UNSUPPORTED, _IO.
- * *checkpoint has one reference. */
+/* Opens a folder, a file of safetensors or of torch.save (a config.json beside it is read), a GGUF file (its key-values
+ * are the metadata, under their own names until a layout adds those of config.json; nothing beside it is read), or an
+ * adapter's folder (its base model, found where adapter_config.json says, with the adapter on it), or
+ * "synthetic:FOLDER?seed=N": a folder of config.json and shapes.json ({name: [dtype, [dimensions]]}) without weights,
+ * whose tensors are random numbers of that seed (see synthetic.h). Errors: MORE_ERROR_NOT_FOUND (says which names were
+ * looked for), _CORRUPT, _UNSUPPORTED, _IO. *checkpoint has one reference. */
 more_status core_checkpoint_open(const char *path, more_checkpoint **checkpoint, more_error *error);
 /* Opens only the metadata of a folder: as above, but a folder without weights has no tensors instead of being refused
  * (an LLM's folder whose tokenizer alone is wanted; a dry run on a config). */
@@ -39,8 +40,8 @@ typedef struct core_view {
     const char *const *excludes; /* tensors whose name in the parent begins with one of these ("*x.": has "x." in it)
                                     are left out */
     int32_t exclude_count;
-    const char *const
-        *renames; /* "from=to": a name that, its prefix off, begins with `from` begins with `to` instead */
+    const char *const *renames; /* "from=to": a name that, its prefix off, begins with `from` begins with `to` instead;
+                                   a '*' in both is a number */
     int32_t rename_count;
     const char *config_root;    /* dotted key of the object in config.json that becomes the metadata; where it is
                                    absent the view has no metadata at all (another part's numbers would mislead) */
@@ -56,6 +57,10 @@ more_status core_checkpoint_view(more_checkpoint *parent, const core_view *view,
  * that is missing altogether begins empty. Before the view is shared. */
 more_status core_checkpoint_add_defaults(more_checkpoint *view, json_t *defaults, more_error *error);
 
+/* Gives a view an image processor, as preprocessor_config.json would describe it, where its files have another way to
+ * say so; views of the view have it too. Before the view is shared. */
+void core_checkpoint_set_processor(more_checkpoint *view, json_t *processor);
+
 /* A new object with the tensors of one checkpoint and the metadata and folder of another: the released LLaVA-MORE
  * folders store their tower's weights, but its config.json lies in a repository of its own. Neither is mapped. */
 more_status core_checkpoint_join(more_checkpoint *tensors, more_checkpoint *facts, more_checkpoint **checkpoint,
@@ -66,6 +71,13 @@ const more_weights_service *core_weights_service(void);
 
 /* config.json as a whole (the view's root of it), borrowed; NULL when there is none. Read only. */
 json_t *core_checkpoint_config(const more_checkpoint *checkpoint);
+/* What core_checkpoint_set_processor gave it, borrowed; NULL = the folder's preprocessor_config.json counts. */
+json_t *core_checkpoint_processor(const more_checkpoint *checkpoint);
+/* What a tokenizer is loaded from: the folder, or the GGUF file itself, beside which nothing belongs to it. Lives as
+ * long as the checkpoint. */
+const char *core_checkpoint_tokenizer(const more_checkpoint *checkpoint);
+/* True for one GGUF file. */
+bool core_checkpoint_is_gguf(const more_checkpoint *checkpoint);
 /* The folder that it lies in (the file's folder for a single file). Lives as long as the checkpoint. */
 const char *core_checkpoint_folder(const more_checkpoint *checkpoint);
 /* Bytes of all tensors of the view, as stored. */

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "weights/checkpoint.h"
+#include "weights/layout_values.h"
 #include "weights/view.h"
 #include <dirent.h>
 #include <errno.h>
@@ -63,19 +64,21 @@ static bool is_part(const char *section)
     return !strcmp(section, "vision") || !strcmp(section, "projector") || !strcmp(section, "language");
 }
 
-/* "PART.defaults" and "PART.defaults.MODEL_TYPE". */
+/* "PART.defaults" and "PART.defaults.MODEL_TYPE"; the same of "processor". */
 static bool is_defaults(const char *section)
 {
     const char *dot = strchr(section, '.');
     char part[16];
     snprintf(part, sizeof part, "%.*s", dot ? (int)(dot - section) : 0, section);
-    return dot && is_part(part) && !strncmp(dot, ".defaults", 9) && (!dot[9] || (dot[9] == '.' && dot[10]));
+    size_t length = !dot ? 0 : !strncmp(dot, ".defaults", 9) ? 9 : !strncmp(dot, ".processor", 10) ? 10 : 0;
+    return length && is_part(part) && (!dot[length] || (dot[length] == '.' && dot[length + 1]));
 }
 
 static bool is_known(const entry *here)
 {
     if (!strcmp(here->section, "layout"))
-        return !strcmp(here->key, "name") || !strcmp(here->key, "description") || !strcmp(here->key, "score");
+        return !strcmp(here->key, "name") || !strcmp(here->key, "description") || !strcmp(here->key, "score") ||
+               !strcmp(here->key, "extends");
     if (is_part(here->section))
         return !strcmp(here->key, "prefix") || !strcmp(here->key, "exclude") || !strcmp(here->key, "rename") ||
                !strcmp(here->key, "config");
@@ -100,26 +103,48 @@ static more_status check(core_layout *layout, more_error *error)
     return layout->name ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path);
 }
 
-more_status core_layout_read(const char *path, core_layout **layout, more_error *error)
+/* Adds the entries of one file. */
+static more_status read_file(const char *path, core_layout *layout, more_error *error)
 {
     core_buffer text = {0};
-    *layout = NULL;
     more_status status = core_file_read(path, FILE_LIMIT, &text, error);
-    core_layout *read = status == MORE_OK ? calloc(1, sizeof *read) : NULL;
+    int line = status == MORE_OK ? ini_parse_string(text.data ? text.data : "", take_entry, layout) : 0;
+    core_buffer_free(&text);
+    if (layout->failed || line < 0)
+        return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
+    if (line > 0)
+        return more_fail(error, MORE_ERROR_CORRUPT, "%s:%d: is neither [section] nor key = value", path, line);
+    return status;
+}
+
+/* What the layout beside it that it extends says counts behind its own. */
+static more_status read_base(core_layout *layout, more_error *error)
+{
+    const char *base = value_of(layout, "layout", "extends");
+    char *folder = base ? core_path_folder(layout->path) : NULL;
+    core_buffer path = {0};
+    if (!base)
+        return MORE_OK;
+    core_buffer_format(&path, "%s/%s.ini", folder ? folder : ".", base);
+    more_status status = path.failed || !folder ? more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path)
+                                                : read_file(path.data, layout, error);
+    core_buffer_free(&path);
+    free(folder);
+    return status;
+}
+
+more_status core_layout_read(const char *path, core_layout **layout, more_error *error)
+{
+    core_layout *read = calloc(1, sizeof *read);
+    *layout = NULL;
     if (read)
         read->path = strdup(path);
-    if (status == MORE_OK && (!read || !read->path))
-        status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
-    if (status == MORE_OK) {
-        int line = ini_parse_string(text.data, take_entry, read);
-        if (read->failed || line < 0)
-            status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
-        else if (line > 0)
-            status = more_fail(error, MORE_ERROR_CORRUPT, "%s:%d: is neither [section] nor key = value", path, line);
-        else
-            status = check(read, error);
-    }
-    core_buffer_free(&text);
+    more_status status = read && read->path ? read_file(path, read, error)
+                                            : more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
+    if (status == MORE_OK)
+        status = read_base(read, error);
+    if (status == MORE_OK)
+        status = check(read, error);
     if (status == MORE_OK)
         *layout = read;
     else
@@ -153,44 +178,6 @@ const char *core_layout_description(const core_layout *layout)
     return text ? text : "";
 }
 
-/* ---- Values of the config as text ------------------------------------------------------------------------------- */
-
-/* A scalar as it would stand in an INI file, arrays of scalars joined by ", "; false for anything else. */
-static bool write_value(core_buffer *buffer, json_t *value)
-{
-    if (json_is_string(value))
-        core_buffer_text(buffer, json_string_value(value));
-    else if (json_is_integer(value))
-        core_buffer_format(buffer, "%lld", (long long)json_integer_value(value));
-    else if (json_is_boolean(value))
-        core_buffer_text(buffer, json_is_true(value) ? "true" : "false");
-    else if (json_is_real(value)) {
-        char *text = json_dumps(value, JSON_ENCODE_ANY); /* with a point in every locale */
-        core_buffer_text(buffer, text ? text : "");
-        free(text);
-    } else if (json_is_array(value)) {
-        for (size_t i = 0; i < json_array_size(value); i++) {
-            if (i)
-                core_buffer_text(buffer, ", ");
-            if (json_is_array(json_array_get(value, i)) || !write_value(buffer, json_array_get(value, i)))
-                return false;
-        }
-    } else {
-        return false;
-    }
-    return !buffer->failed;
-}
-
-static char *config_text(more_checkpoint *checkpoint, const char *key)
-{
-    core_buffer text = {0};
-    json_t *value = core_json_at(core_checkpoint_config(checkpoint), key);
-    if (value && write_value(&text, value))
-        return core_buffer_take(&text);
-    core_buffer_free(&text);
-    return NULL;
-}
-
 /* ---- Matching --------------------------------------------------------------------------------------------------- */
 
 /* Splits "a|b|c" in a copy that the caller frees; blanks around words stay. */
@@ -218,22 +205,33 @@ static bool has_tensor(more_checkpoint *checkpoint, const char *const *prefixes,
     return false;
 }
 
+/* True when one of the words, or what the config says at "config:KEY", is the text. */
+static bool is_any(more_checkpoint *checkpoint, const char *text, const char *const *words, int32_t count)
+{
+    bool found = false;
+    for (int32_t i = 0; i < count && text && !found; i++) {
+        char *named = strncmp(words[i], "config:", 7) ? NULL : core_layout_config_text(checkpoint, words[i] + 7);
+        found = !strcmp(named ? named : words[i], text);
+        free(named);
+    }
+    return found;
+}
+
 static bool condition_holds(more_checkpoint *checkpoint, const entry *condition)
 {
     const char *words[MAX_ALTERNATIVES];
     int32_t count;
-    json_t *value = core_json_at(core_checkpoint_config(checkpoint), condition->key);
-    if (!strcmp(condition->value, "-"))
-        return !value;
-    if (!strcmp(condition->value, "*"))
-        return value != NULL;
-    char *copy = split(condition->value, words, &count), *text = config_text(checkpoint, condition->key);
-    bool holds = false;
-    if (!strcmp(condition->key, "@tensors"))
+    bool of_rows = !strncmp(condition->key, "@rows.", 6), holds;
+    json_t *value = of_rows ? core_layout_rows(checkpoint, condition->key + 6)
+                            : json_incref(core_json_at(core_checkpoint_config(checkpoint), condition->key));
+    char *copy = split(condition->value, words, &count), *text = core_layout_text(value);
+    if (!strcmp(condition->value, "-") || !strcmp(condition->value, "*"))
+        holds = (value != NULL) == (condition->value[0] == '*');
+    else if (!strcmp(condition->key, "@tensors"))
         holds = has_tensor(checkpoint, words, count);
     else
-        for (int32_t i = 0; i < count && text; i++)
-            holds |= !strcmp(words[i], text);
+        holds = is_any(checkpoint, text, words, count);
+    json_decref(value);
     free(text);
     free(copy);
     return holds;
@@ -299,11 +297,11 @@ more_status core_layout_find(const char *folder, more_checkpoint *checkpoint, co
     }
     free(items);
     if (status == MORE_OK && !*layout) {
-        char *type = config_text(checkpoint, "model_type");
-        status =
-            more_fail(error, MORE_ERROR_NOT_FOUND, "%s: no layout fits (model_type %.60s); tried %.400s; add one to %s",
-                      core_weights_service()->path(checkpoint), type ? type : "missing",
-                      tried.data ? tried.data : "none", folder);
+        const char *key = core_checkpoint_is_gguf(checkpoint) ? "general.architecture" : "model_type";
+        char *type = core_layout_config_text(checkpoint, key);
+        status = more_fail(error, MORE_ERROR_NOT_FOUND, "%s: no layout fits (%s %.60s); tried %.400s; add one to %s",
+                           core_weights_service()->path(checkpoint), key, type ? type : "missing",
+                           tried.data ? tried.data : "none", folder);
         free(type);
     } else if (status != MORE_OK) {
         core_layout_free(*layout);
@@ -320,88 +318,80 @@ bool core_layout_has_part(const core_layout *layout, const char *part)
     return is_part(part) && value_of(layout, part, "prefix") != NULL;
 }
 
-/* Applies "a=b c=d *=e" to a config's value, in place of it; NULL when no word fits. Takes ownership of `value`. */
-static char *translate(const char *table, char *value)
-{
-    while (value && *table) {
-        table += strspn(table, " \t");
-        size_t length = strcspn(table, " \t"), equals = strcspn(table, "=");
-        if (equals < length &&
-            ((equals == 1 && *table == '*') || (strlen(value) == equals && !strncmp(table, value, equals)))) {
-            char *result = strndup(table + equals + 1, length - equals - 1);
-            free(value);
-            return result;
-        }
-        table += length;
-    }
-    free(value);
-    return NULL;
-}
-
-/* What an entry of [settings] or of defaults says: its plain text, or what "config:KEY a=b *=c" makes of the
- * checkpoint's config; NULL when the config says nothing. The caller frees it. */
-static char *entry_text(const entry *here, more_checkpoint *checkpoint)
-{
-    if (strncmp(here->value, "config:", 7))
-        return strdup(here->value);
-    const char *name = here->value + 7;
-    size_t length = strcspn(name, " \t"), rest = strspn(name + length, " \t");
-    char *config_key = strndup(name, length);
-    char *value = config_key ? config_text(checkpoint, config_key) : NULL;
-    free(config_key);
-    return name[length + rest] ? translate(name + length, value) : value;
-}
-
 char *core_layout_setting(const core_layout *layout, more_checkpoint *checkpoint, const char *key)
 {
     for (size_t i = 0; i < layout->count; i++) {
         const entry *here = &layout->entries[i];
         if (strcmp(here->section, "settings") || strcmp(here->key, key))
             continue;
-        char *value = entry_text(here, checkpoint);
+        char *value = core_layout_value_text(checkpoint, here->value);
         if (value)
             return value;
     }
     return NULL;
 }
 
-/* The defaults of one section as an object, of a key that stands several times the first with a value; the text is a
- * JSON scalar or, where it is none, a string. NULL without memory. */
-static json_t *read_defaults(const core_layout *layout, const char *section, more_checkpoint *checkpoint)
+/* Sets a dotted key, whose first part is then an object; takes the value over, NULL does nothing. */
+static void put(json_t *object, const char *key, json_t *value)
 {
-    json_t *defaults = json_object();
-    for (size_t i = 0; i < layout->count; i++) {
-        const entry *here = &layout->entries[i];
-        if (strcmp(here->section, section) || json_object_get(defaults, here->key))
-            continue;
-        char *text = entry_text(here, checkpoint);
-        json_t *scalar = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-        if (text)
-            json_object_set_new(defaults, here->key, scalar ? scalar : json_string(text));
-        free(text);
+    const char *dot = strchr(key, '.');
+    char *group = dot ? strndup(key, (size_t)(dot - key)) : NULL;
+    json_t *inner = group ? json_object_get(object, group) : NULL;
+    if (group && value && !inner) {
+        inner = json_object();
+        json_object_set_new(object, group, inner);
     }
-    return defaults;
+    if (value)
+        json_object_set_new(dot ? inner : object, dot ? dot + 1 : key, value);
+    free(group);
 }
 
-/* Puts PART.defaults under the view's metadata, then those of its model_type. */
+/* Gives `object` the keys of one section that it lacks; of a key that stands several times the first with a value. */
+static void read_section(const core_layout *layout, const char *section, more_checkpoint *checkpoint, json_t *object)
+{
+    for (size_t i = 0; i < layout->count; i++) {
+        const entry *here = &layout->entries[i];
+        if (!strcmp(here->section, section) && !core_json_at(object, here->key))
+            put(object, here->key, core_layout_value_json(checkpoint, here->value));
+    }
+}
+
+/* What PART.KIND says, then PART.KIND.TYPE for the view's model_type under the first; NULL without memory. */
+static json_t *read_sections(const core_layout *layout, more_checkpoint *checkpoint, const char *part, const char *kind,
+                             more_checkpoint *view)
+{
+    json_t *object = json_object();
+    core_buffer section = {0};
+    core_buffer_format(&section, "%s.%s", part, kind);
+    if (!section.failed)
+        read_section(layout, section.data, checkpoint, object);
+    char *type = core_layout_config_text(view, "model_type");
+    if (!type)
+        type = core_layout_text(json_object_get(object, "model_type"));
+    core_buffer_format(&section, ".%s", type ? type : "");
+    if (!section.failed)
+        read_section(layout, section.data, checkpoint, object);
+    free(type);
+    core_buffer_free(&section);
+    return object;
+}
+
+/* Puts PART.defaults under the view's metadata, and gives it the image processor of PART.processor. */
 static more_status add_defaults(const core_layout *layout, more_checkpoint *checkpoint, const char *part,
                                 more_checkpoint *view, more_error *error)
 {
-    core_buffer section = {0};
     more_status status = MORE_OK;
-    core_buffer_format(&section, "%s.defaults", part);
-    for (int round = 0; round < 2 && status == MORE_OK && !section.failed; round++) {
-        json_t *defaults = read_defaults(layout, section.data, checkpoint);
-        if (json_object_size(defaults))
-            status = core_checkpoint_add_defaults(view, defaults, error);
-        json_decref(defaults);
-        char *type = config_text(view, "model_type");
-        core_buffer_format(&section, ".%s", type ? type : "");
-        free(type);
-    }
-    if (section.failed)
+    json_t *defaults = read_sections(layout, checkpoint, part, "defaults", view), *processor = NULL;
+    if (json_object_size(defaults))
+        status = core_checkpoint_add_defaults(view, defaults, error);
+    if (status == MORE_OK)
+        processor = read_sections(layout, checkpoint, part, "processor", view);
+    if (json_object_size(processor))
+        core_checkpoint_set_processor(view, processor);
+    if (status == MORE_OK && (!defaults || !processor))
         status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", layout->path);
-    core_buffer_free(&section);
+    json_decref(defaults);
+    json_decref(processor);
     return status;
 }
 

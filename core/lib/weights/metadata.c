@@ -102,7 +102,7 @@ static int64_t length(more_checkpoint *checkpoint, const char *key)
 
 static bool has_file(more_checkpoint *checkpoint, const char *name)
 {
-    if (!*name || strchr(name, '/'))
+    if (!*name || strchr(name, '/') || checkpoint->facts->gguf)
         return false;
     char *path = core_path_join(checkpoint->facts->folder, name);
     bool there = path && core_file_exists(path);

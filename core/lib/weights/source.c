@@ -68,6 +68,37 @@ static more_status open_single(core_source *source, const char *name, more_error
     return status == MORE_OK ? add_entries(source, file, NULL, NULL, error) : status;
 }
 
+static more_status read_config(core_source *source, more_error *error)
+{
+    source->config_path = core_path_join(source->folder, "config.json");
+    if (!source->config_path)
+        return no_memory(source->path, error);
+    char *processor = core_path_join(source->folder, "preprocessor_config.json");
+    if (processor) /* its mistakes are named where the steps are made of it */
+        core_json_load(processor, &source->processor, NULL);
+    free(processor);
+    if (!core_file_exists(source->config_path))
+        return MORE_OK;
+    more_status status = core_json_load(source->config_path, &source->config, error);
+    if (status == MORE_OK && !json_is_object(source->config))
+        status = more_fail(error, MORE_ERROR_CORRUPT, "%s: is not a JSON object", source->config_path);
+    return status;
+}
+
+/* One file of any format, by its path. A GGUF file brings its own config: what lies beside it is another model's. */
+static more_status open_file(core_source *source, more_error *error)
+{
+    const char *slash = strrchr(source->path, '/');
+    more_status status = open_single(source, slash ? slash + 1 : source->path, error);
+    const core_gguf *gguf = status == MORE_OK ? core_tensor_file_gguf(source->files[0]) : NULL;
+    if (!gguf)
+        return status == MORE_OK ? read_config(source, error) : status;
+    source->gguf = true;
+    source->config = json_incref(core_gguf_metadata(gguf));
+    source->config_path = strdup(source->path);
+    return source->config_path ? MORE_OK : no_memory(source->path, error);
+}
+
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -252,23 +283,6 @@ static more_status open_synthetic(core_source *source, more_error *error)
     return status;
 }
 
-static more_status read_config(core_source *source, more_error *error)
-{
-    source->config_path = core_path_join(source->folder, "config.json");
-    if (!source->config_path)
-        return no_memory(source->path, error);
-    char *processor = core_path_join(source->folder, "preprocessor_config.json");
-    if (processor) /* its mistakes are named where the steps are made of it */
-        core_json_load(processor, &source->processor, NULL);
-    free(processor);
-    if (!core_file_exists(source->config_path))
-        return MORE_OK;
-    more_status status = core_json_load(source->config_path, &source->config, error);
-    if (status == MORE_OK && !json_is_object(source->config))
-        status = more_fail(error, MORE_ERROR_CORRUPT, "%s: is not a JSON object", source->config_path);
-    return status;
-}
-
 /* Splits "synthetic:FOLDER?seed=N". */
 static more_status parse_synthetic(core_source *source, more_error *error)
 {
@@ -309,14 +323,13 @@ static more_status open_path(core_source **source, bool metadata_only, int depth
         status = no_memory(own->path, error);
     if (status == MORE_OK && folder && !synthetic && is_adapter(own))
         return open_adapter(source, metadata_only, depth, error);
+    if (status == MORE_OK && !folder)
+        return open_file(own, error);
     if (status == MORE_OK)
         status = read_config(own, error);
     if (status != MORE_OK)
         return status;
-    const char *slash = strrchr(own->path, '/');
-    if (synthetic)
-        return open_synthetic(own, error);
-    return folder ? open_folder(own, metadata_only, error) : open_single(own, slash ? slash + 1 : own->path, error);
+    return synthetic ? open_synthetic(own, error) : open_folder(own, metadata_only, error);
 }
 
 static more_status open_source(const char *path, bool metadata_only, int depth, core_source **source, more_error *error)

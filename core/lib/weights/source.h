@@ -14,7 +14,7 @@ typedef struct core_source {
     char *path;        /* as it was opened */
     char *folder;      /* where config.json and the other small files lie */
     char *config_path; /* folder/config.json, for messages */
-    json_t *config;    /* NULL when there is none */
+    json_t *config;    /* of config.json, or a GGUF file's key-values; NULL when there is none */
     json_t *processor; /* of preprocessor_config.json; NULL when there is none, or none that can be read */
     core_tensor_file **files;
     size_t file_count;
@@ -22,6 +22,8 @@ typedef struct core_source {
     int64_t count;
     core_tensor_entry *synthetic; /* owned entries of a folder without weights, see synthetic.h */
     uint64_t seed;
+    bool gguf; /* one GGUF file: names and transforms are that format's, config is its key-values, folder is not its own
+                */
     struct core_source *base;   /* below an adapter, whose reference this is; NULL = there is none */
     struct core_merged *merged; /* owned entries of base and adapter together, see adapter/adapter.h */
 } core_source;

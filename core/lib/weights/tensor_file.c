@@ -7,10 +7,11 @@
 
 enum { HEAD_SIZE = 264 }; /* a tar archive has its mark at byte 257 */
 
-/* One of the two is there. */
+/* One of the three is there. */
 struct core_tensor_file {
     core_safetensors *safetensors;
     core_torch *torch;
+    core_gguf *gguf;
 };
 
 /* The first bytes of the file; what is wrong with it, the format's own reader finds. */
@@ -50,8 +51,10 @@ more_status core_tensor_file_open(const char *path, core_tensor_file **file, mor
     if (!opened)
         return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
     bool zip = !is_safetensors(head, size) && size >= 4 && !memcmp(head, "PK\3\4", 4);
-    more_status status =
-        zip ? core_torch_open(path, &opened->torch, error) : core_safetensors_open(path, &opened->safetensors, error);
+    bool gguf = !is_safetensors(head, size) && core_gguf_is(head, size);
+    more_status status = zip    ? core_torch_open(path, &opened->torch, error)
+                         : gguf ? core_gguf_open(path, &opened->gguf, error)
+                                : core_safetensors_open(path, &opened->safetensors, error);
     if (status == MORE_OK)
         *file = opened;
     else
@@ -65,25 +68,37 @@ void core_tensor_file_close(core_tensor_file *file)
         return;
     core_safetensors_close(file->safetensors);
     core_torch_close(file->torch);
+    core_gguf_close(file->gguf);
     free(file);
 }
 
 const char *core_tensor_file_format(const core_tensor_file *file)
 {
-    return file->torch ? "PyTorch" : "safetensors";
+    return file->torch ? "PyTorch" : file->gguf ? "GGUF" : "safetensors";
+}
+
+const core_gguf *core_tensor_file_gguf(const core_tensor_file *file)
+{
+    return file->gguf;
 }
 
 int64_t core_tensor_file_count(const core_tensor_file *file)
 {
-    return file->torch ? core_torch_count(file->torch) : core_safetensors_count(file->safetensors);
+    return file->torch  ? core_torch_count(file->torch)
+           : file->gguf ? core_gguf_count(file->gguf)
+                        : core_safetensors_count(file->safetensors);
 }
 
 const core_tensor_entry *core_tensor_file_at(const core_tensor_file *file, int64_t index)
 {
-    return file->torch ? core_torch_at(file->torch, index) : core_safetensors_at(file->safetensors, index);
+    return file->torch  ? core_torch_at(file->torch, index)
+           : file->gguf ? core_gguf_at(file->gguf, index)
+                        : core_safetensors_at(file->safetensors, index);
 }
 
 const core_tensor_entry *core_tensor_file_find(const core_tensor_file *file, const char *name)
 {
-    return file->torch ? core_torch_find(file->torch, name) : core_safetensors_find(file->safetensors, name);
+    return file->torch  ? core_torch_find(file->torch, name)
+           : file->gguf ? core_gguf_find(file->gguf, name)
+                        : core_safetensors_find(file->safetensors, name);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A file of tensors of whatever format: safetensors, or what torch.save writes. The content decides, not the name.
+ * A file of tensors of whatever format: safetensors, what torch.save writes, or GGUF. The content decides, not the
+ * name.
  */
 #ifndef CORE_WEIGHTS_TENSOR_FILE_H
 #define CORE_WEIGHTS_TENSOR_FILE_H
 
+#include "weights/gguf/gguf.h"
 #include "weights/safetensors.h"
 
 typedef struct core_tensor_file core_tensor_file;
@@ -15,8 +17,10 @@ more_status core_tensor_file_open(const char *path, core_tensor_file **file, mor
 /* NULL is allowed. */
 void core_tensor_file_close(core_tensor_file *file);
 
-/* "safetensors" or "PyTorch". [any-thread] */
+/* "safetensors", "PyTorch" or "GGUF". [any-thread] */
 const char *core_tensor_file_format(const core_tensor_file *file);
+/* The file itself, for its metadata; NULL where it is no GGUF file. [any-thread] */
+const core_gguf *core_tensor_file_gguf(const core_tensor_file *file);
 /* Tensors in the file's order; NULL when out of range or absent. find is O(log n). [any-thread] */
 int64_t core_tensor_file_count(const core_tensor_file *file);
 const core_tensor_entry *core_tensor_file_at(const core_tensor_file *file, int64_t index);

@@ -4,10 +4,12 @@
  */
 #include "weights/adapter/delta.h"
 #include "weights/convert.h"
+#include "weights/gguf/quantised.h"
 #include "weights/synthetic.h"
 #include "weights/view.h"
 
 #include "base/buffer.h"
+#include "base/json.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,8 @@
 typedef struct tensor {
     const core_tensor_entry *entry;
     bool transposed; /* the file holds the transpose of what the plugin asks for */
+    bool minus_one;  /* it holds numbers that are larger by 1 */
+    int64_t head;    /* it holds the rows of each head of this many interleaved: 0, n/2, 1, n/2+1, ...; 0 = in order */
 } tensor;
 
 /* Matches a name against a pattern in which every '*' is one and the same number, whose digits are given back. */
@@ -64,8 +68,8 @@ static const core_tensor_entry *find_plain(const more_checkpoint *checkpoint, co
 }
 
 /* Tries the rows of the map whose canonical name fits, in their order; lists the names tried. */
-static more_status find_mapped(const more_checkpoint *checkpoint, const char *name, tensor *found, core_buffer *tried,
-                               more_error *error)
+static more_status find_mapped(const more_checkpoint *checkpoint, const char *name, tensor *found,
+                               more_transform *transform, core_buffer *tried, more_error *error)
 {
     const char *path = checkpoint->source->path;
     core_buffer stored = {0};
@@ -74,30 +78,53 @@ static more_status find_mapped(const more_checkpoint *checkpoint, const char *na
         const more_tensor_name *row = &checkpoint->map->names[i];
         const char *digits;
         size_t length;
-        if (!row->huggingface || !match(row->canonical, name, &digits, &length))
+        const char *pattern = checkpoint->source->gguf ? row->gguf : row->huggingface;
+        if (!pattern || !match(row->canonical, name, &digits, &length))
             continue;
         core_buffer_clear(&stored);
-        fill_in(&stored, row->huggingface, digits, length);
+        fill_in(&stored, pattern, digits, length);
         core_buffer_format(tried, "%s'%s'", tried->size ? ", " : "", stored.data ? stored.data : "");
         if (stored.failed || tried->failed) {
             status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
         } else {
             found->entry = find_plain(checkpoint, stored.data ? stored.data : "");
             found->transposed = row->transform == MORE_TRANSFORM_TRANSPOSED;
+            *transform = checkpoint->source->gguf ? row->transform : MORE_TRANSFORM_NONE;
         }
     }
     core_buffer_free(&stored);
     return status;
 }
 
+/* What a GGUF file's transform means for the tensor that was found. */
+static more_status set_transform(const more_checkpoint *checkpoint, more_transform transform, tensor *found,
+                                 more_error *error)
+{
+    const core_tensor_entry *entry = found->entry;
+    found->minus_one = transform == MORE_TRANSFORM_MINUS_ONE;
+    if (transform != MORE_TRANSFORM_PERMUTED_QUERY && transform != MORE_TRANSFORM_PERMUTED_KEY)
+        return MORE_OK;
+    json_t *heads = core_json_at(checkpoint->config, "num_attention_heads"), *keys = NULL;
+    if (transform == MORE_TRANSFORM_PERMUTED_KEY)
+        keys = core_json_at(checkpoint->config, "num_key_value_heads");
+    json_int_t count = json_integer_value(keys ? keys : heads);
+    if (entry->rank < 1 || count < 1 || entry->shape[0] % count || entry->shape[0] / count % 2)
+        return more_fail(error, MORE_ERROR_CORRUPT,
+                         "%s: tensor '%s': %" PRId64 " rows are not an even number for each of %lld heads", entry->path,
+                         entry->name, entry->rank ? entry->shape[0] : 1, (long long)count);
+    found->head = entry->shape[0] / count;
+    return MORE_OK;
+}
+
 static more_status find(const more_checkpoint *checkpoint, const char *name, tensor *found, more_error *error)
 {
     const char *path = checkpoint->source->path;
     core_buffer tried = {0};
+    more_transform transform = MORE_TRANSFORM_NONE;
     more_status status = MORE_OK;
-    *found = (tensor){NULL, false};
+    *found = (tensor){0};
     if (checkpoint->map)
-        status = find_mapped(checkpoint, name, found, &tried, error);
+        status = find_mapped(checkpoint, name, found, &transform, &tried, error);
     else
         found->entry = find_plain(checkpoint, name);
     if (status == MORE_OK && !found->entry)
@@ -110,7 +137,13 @@ static more_status find(const more_checkpoint *checkpoint, const char *name, ten
         status = more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has %d dimensions; a transposed one has 2",
                            found->entry->path, found->entry->name, found->entry->rank);
     core_buffer_free(&tried);
-    return status;
+    return status == MORE_OK ? set_transform(checkpoint, transform, found, error) : status;
+}
+
+/* True when the stored bytes are what is asked for, in its order. */
+static bool is_plain(const tensor *found)
+{
+    return !found->transposed && !found->minus_one && !found->head && !found->entry->delta;
 }
 
 more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more_weight_info *info, more_error *error)
@@ -129,7 +162,7 @@ more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more
     info->format = entry->format;
     info->rank = entry->rank;
     memcpy(info->shape, entry->shape, sizeof info->shape);
-    info->data = found.transposed || entry->delta ? NULL : entry->data;
+    info->data = is_plain(&found) ? entry->data : NULL;
     info->bytes = info->data ? entry->bytes : 0;
     if (found.transposed) {
         info->shape[0] = entry->shape[1];
@@ -162,14 +195,25 @@ static void matrix_of(const tensor *found, int64_t *rows, int64_t *columns)
     }
 }
 
-/* Converts elements first, first + stride, ... of the stored tensor. */
+/* Converts elements first, first + stride, ... of the stored tensor; of a quantised one the stride is 1 and all are
+ * whole rows. */
 static bool fetch(const core_source *source, const core_tensor_entry *entry, int64_t first, int64_t stride,
                   int64_t count, DLDataType dtype, void *to)
 {
+    const core_gguf_format *quantised = core_quantised(entry->format);
+    if (quantised)
+        return core_quantised_read(quantised, entry->data, first, count, dtype, to);
     if (!entry->data)
         return core_synthetic_fill(entry, source->seed, first, stride, count, dtype, to);
     return core_convert(entry->format, entry->data + (size_t)first * core_format_width(entry->format), stride, count,
                         dtype, to);
+}
+
+/* Where element or row `row` of what is asked for lies among the interleaved ones. */
+static int64_t interleaved(const tensor *found, int64_t row)
+{
+    int64_t half = found->head / 2, place = row % found->head;
+    return row - place + place % half * 2 + place / half;
 }
 
 /* Rows of what is asked for: of the stored matrix, or its columns. */
@@ -177,12 +221,41 @@ static bool fetch_rows(const core_source *source, const tensor *found, int64_t f
                        int64_t width, DLDataType dtype, void *rows)
 {
     bool good = true;
+    size_t row_bytes = (size_t)width * (size_t)(dtype.bits / 8);
+    for (int64_t i = 0; i < count && found->head && good; i++)
+        good = fetch(source, found->entry, interleaved(found, first + i) * width, 1, width, dtype,
+                     (char *)rows + (size_t)i * row_bytes);
+    if (found->head)
+        return good;
     if (!found->transposed)
         return fetch(source, found->entry, first * width, 1, count * width, dtype, rows);
     for (int64_t i = 0; i < count && good; i++)
-        good = fetch(source, found->entry, first + i, height, width, dtype,
-                     (char *)rows + (size_t)(i * width) * (size_t)(dtype.bits / 8));
+        good = fetch(source, found->entry, first + i, height, width, dtype, (char *)rows + (size_t)i * row_bytes);
     return good;
+}
+
+/* The same where the numbers themselves change: 1 is taken off each in f32, or one row's are interleaved. */
+static more_status fetch_changed(const core_source *source, const tensor *found, int64_t first, int64_t count,
+                                 int64_t height, int64_t width, DLDataType dtype, void *rows, more_error *error)
+{
+    const core_tensor_entry *entry = found->entry;
+    bool one_row = found->head && entry->rank < 2;
+    tensor stored = *found;
+    stored.head = one_row ? 0 : found->head;
+    float *values = malloc((size_t)width * 2 * sizeof *values), *changed = values ? values + width : NULL;
+    bool good = values != NULL;
+    for (int64_t i = 0; i < count && good; i++) {
+        good = fetch_rows(source, &stored, first + i, 1, height, width, more_f32(), values);
+        for (int64_t k = 0; k < width && good; k++)
+            changed[k] = values[one_row ? interleaved(found, k) : k] - (found->minus_one ? 1 : 0);
+        if (good)
+            core_convert("f32", (const unsigned char *)changed, 1, width, dtype,
+                         (char *)rows + (size_t)(i * width) * (size_t)(dtype.bits / 8));
+    }
+    free(values);
+    return good ? MORE_OK
+                : more_fail(error, MORE_ERROR_MEMORY, "%s: tensor '%s': out of memory to read it", entry->path,
+                            entry->name);
 }
 
 /* The same with adapters on it: summed in f32, rounded once to the stored format, given in `dtype`. */
@@ -222,19 +295,30 @@ more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name,
         return more_fail(error, MORE_ERROR_ARGUMENT,
                          "%s: tensor '%s': %" PRId64 " rows from row %" PRId64 " on are asked for, it has %" PRId64,
                          entry->path, entry->name, count, first, height);
-    if (!core_format_is_float(entry->format))
+    const core_gguf_format *quantised = core_quantised(entry->format);
+    if (!quantised && !core_format_is_float(entry->format))
+        return more_fail(
+            error, MORE_ERROR_UNSUPPORTED,
+            "%s: tensor '%s' is stored as %s; only f64, f32, f16, bf16 and quantised formats are converted",
+            entry->path, entry->name, entry->format);
+    if (quantised && found.transposed)
         return more_fail(error, MORE_ERROR_UNSUPPORTED,
-                         "%s: tensor '%s' is stored as %s; only f64, f32, f16 and bf16 are converted", entry->path,
+                         "%s: tensor '%s' is stored as %s and transposed; its columns cannot be read", entry->path,
                          entry->name, entry->format);
-    if (!count || !entry->elements)
-        return MORE_OK;
-    if (entry->delta && (more_dtype_equal(dtype, more_f32()) || more_dtype_equal(dtype, more_f16()) ||
-                         more_dtype_equal(dtype, more_bf16())))
-        return fetch_merged(checkpoint->source, &found, first, count, height, width, dtype, rows, error);
-    bool good = !entry->delta && fetch_rows(checkpoint->source, &found, first, count, height, width, dtype, rows);
-    if (!good)
+    if (!more_dtype_equal(dtype, more_f32()) && !more_dtype_equal(dtype, more_f16()) &&
+        !more_dtype_equal(dtype, more_bf16()))
         return more_fail(error, MORE_ERROR_ARGUMENT, "%s: tensor '%s': rows are given as f32, f16 or bf16 only",
                          entry->path, entry->name);
+    if (!count || !entry->elements)
+        return MORE_OK;
+    if (entry->delta)
+        return fetch_merged(checkpoint->source, &found, first, count, height, width, dtype, rows, error);
+    if (found.minus_one || (found.head && entry->rank < 2))
+        return fetch_changed(checkpoint->source, &found, first, count, height, width, dtype, rows, error);
+    if (!fetch_rows(checkpoint->source, &found, first, count, height, width, dtype, rows))
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: tensor '%s': holds numbers that an f16 cannot, of more than 65504", entry->path,
+                         entry->name);
     return MORE_OK;
 }
 

@@ -22,6 +22,7 @@ struct more_checkpoint {
     core_source *facts;         /* of config.json and the other small files, mostly the same; one reference */
     json_t *config;             /* borrowed from facts or own_config; NULL when there is none */
     json_t *own_config;         /* config with a layout's defaults; NULL = nothing was added */
+    json_t *own_processor;      /* of a layout; NULL = the folder's */
     char *root;                 /* where in config.json that is, for messages: "text_config."; NULL = its top */
     const more_tensor_map *map; /* NULL = tensors answer to `name` */
     core_named *tensors;        /* in the files' order */

@@ -98,20 +98,6 @@ static more_status read_rotary(const nn_source *source, const nn_decoder_config 
     return nn_decoder_read_rotary(source, "llama", config, 10000, rotary, error);
 }
 
-/* ---- One block -------------------------------------------------------------------------------------------------- */
-
-/* x += attention(norm(x)); x += feed_forward(norm(x)) */
-static void block(const more_language *llama, const nn_batch *batch, int64_t layer, const nn_decoder_scratch *scratch,
-                  float *x)
-{
-    const nn_decoder_block *weights = &llama->blocks[layer];
-
-    nn_decoder_norm(llama, x, batch->rows, weights->attention_norm, scratch->normed);
-    nn_decoder_attend(llama, batch, layer, scratch, x, x);
-    nn_decoder_norm(llama, x, batch->rows, weights->mlp_norm, scratch->normed);
-    nn_decoder_feed_forward(llama, batch, layer, scratch, x, x);
-}
-
 /* ---- The interface ---------------------------------------------------------------------------------------------- */
 
 static const nn_decoder_architecture architecture = {
@@ -119,7 +105,7 @@ static const nn_decoder_architecture architecture = {
     .read_config = read_config,
     .read_rotary = read_rotary,
     .load_block = nn_decoder_load_block,
-    .block = block,
+    .block = nn_decoder_block_prenorm,
 };
 
 static void recognise(const more_host *host, more_checkpoint *checkpoint, more_recognition *recognition)

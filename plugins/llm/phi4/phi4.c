@@ -61,7 +61,7 @@ static bool is_longrope(const char *type)
 static more_status read_partial(const nn_source *source, const char *group, nn_decoder_config *config,
                                 more_error *error)
 {
-    double factor = 1;
+    double factor = (double)config->rotary_dimensions / (double)config->head_dimension;
     char key[KEY_SIZE];
     more_status status = nn_config_double_or(source, "partial_rotary_factor", &factor, error);
 
@@ -71,7 +71,8 @@ static more_status read_partial(const nn_source *source, const char *group, nn_d
     if (!status && !(factor > 0 && factor <= 1))
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: partial_rotary_factor %g is not above 0 and at most 1",
                          source->weights->path(source->checkpoint), factor);
-    config->rotary_dimensions = (int64_t)((double)config->head_dimension * factor);
+    /* transformers rounds down; the small addition is for factors that are themselves quotients */
+    config->rotary_dimensions = (int64_t)((double)config->head_dimension * factor + 1e-9);
     if (!status && (config->rotary_dimensions < 2 || config->rotary_dimensions % 2))
         return more_fail(error, MORE_ERROR_CORRUPT,
                          "%s: partial_rotary_factor %g of head_dim %lld is %lld channels, it must be an even number",
@@ -93,10 +94,10 @@ static more_status read_positions(const nn_source *source, nn_decoder_config *co
         status = read_partial(source, group, config, error);
     if (status || !is_longrope(type))
         return status;
-    status = nn_config_int64_or(source, "original_max_position_embeddings", 2, 1 << 24, &original, error);
     snprintf(key, sizeof key, "%s.original_max_position_embeddings", group);
-    if (!status)
-        status = nn_config_int64_or(source, key, 2, 1 << 24, &original, error);
+    status = nn_config_int64_or(source, key, 2, 1 << 24, &original, error);
+    if (!status) /* transformers lets this one win */
+        status = nn_config_int64_or(source, "original_max_position_embeddings", 2, 1 << 24, &original, error);
     config->original_context = original;
     return status;
 }
@@ -256,7 +257,7 @@ static more_status admit(const nn_language *language, nn_admission *admission, m
     return MORE_OK;
 }
 
-/* ---- Blocks ----------------------------------------------------------------------------------------------------- */
+/* ---- Weights ---------------------------------------------------------------------------------------------------- */
 
 static void load_block(nn_loader *loader, const nn_decoder_config *config, int64_t i, nn_decoder_block *block)
 {
@@ -272,15 +273,6 @@ static void load_block(nn_loader *loader, const nn_decoder_config *config, int64
     nn_load_matrix(loader, LAYER "mlp.down.weight", i, width, inner, &block->down);
 }
 
-static void block(const more_language *phi4, const nn_batch *batch, int64_t layer, const nn_decoder_scratch *scratch,
-                  float *x)
-{
-    nn_decoder_norm(phi4, x, batch->rows, phi4->blocks[layer].attention_norm, scratch->normed);
-    nn_decoder_attend(phi4, batch, layer, scratch, x, x);
-    nn_decoder_norm(phi4, x, batch->rows, phi4->blocks[layer].mlp_norm, scratch->normed);
-    nn_decoder_feed_forward(phi4, batch, layer, scratch, x, x);
-}
-
 /* ---- The interface ---------------------------------------------------------------------------------------------- */
 
 static const nn_decoder_architecture architecture = {
@@ -288,7 +280,7 @@ static const nn_decoder_architecture architecture = {
     .read_config = read_config,
     .read_rotary = read_rotary,
     .load_block = load_block,
-    .block = block,
+    .block = nn_decoder_block_prenorm,
     .admit = admit,
 };
 

@@ -15,6 +15,14 @@
 static const char *const types[] = {"siglip", "siglip_vision_model", "siglip2", "siglip2_vision_model"};
 enum { FIXED_TYPES = 2, ALL_TYPES = 4 };
 
+static bool is_fixed(const char *type)
+{
+    for (int i = 0; i < FIXED_TYPES; i++)
+        if (!strcmp(type, types[i]))
+            return true;
+    return false;
+}
+
 /* ---- Config ----------------------------------------------------------------------------------------------------- */
 
 static more_status read_type(more_vision *siglip2, const nn_source *source, more_error *error)
@@ -26,7 +34,7 @@ static more_status read_type(more_vision *siglip2, const nn_source *source, more
     if (!status)
         status = nn_config_string_or(source, nn_encoder_key(source->weights, source->checkpoint, "model_type", key),
                                      &type, error);
-    siglip2->naflex = !status && strcmp(type, types[0]) && strcmp(type, types[1]);
+    siglip2->naflex = !status && !is_fixed(type);
     return status;
 }
 
@@ -140,19 +148,21 @@ static bool find_evidence(const more_weights_service *weights, more_checkpoint *
 void siglip2_recognise(const more_host *host, more_checkpoint *checkpoint, more_recognition *recognition)
 {
     const more_weights_service *weights = nn_encoder_recognise(host, checkpoint, types, ALL_TYPES, recognition);
-    char type[128], evidence[320];
+    char key[NN_ENCODER_KEY_SIZE], said[128], evidence[320];
+    const char *type = types[0];
 
     if (!recognition->score)
         return;
-    snprintf(type, sizeof type, "%.127s", recognition->reason);
-    if (strstr(type, "siglip2"))
+    weights->get_string(checkpoint, nn_encoder_key(weights, checkpoint, "model_type", key), &type, NULL);
+    if (!is_fixed(type))
         return;
+    snprintf(said, sizeof said, "%.127s", recognition->reason);
     if (find_evidence(weights, checkpoint, evidence, sizeof evidence)) {
         recognition->score = 95;
-        snprintf(recognition->reason, sizeof recognition->reason, "%s, and %s is SigLIP 2's", type, evidence);
+        snprintf(recognition->reason, sizeof recognition->reason, "%s, and %s is SigLIP 2's", said, evidence);
     } else {
         recognition->score = 60;
-        snprintf(recognition->reason, sizeof recognition->reason, "%s, but %s does not speak for SigLIP 2", type,
+        snprintf(recognition->reason, sizeof recognition->reason, "%s, but %s does not speak for SigLIP 2", said,
                  evidence);
     }
 }

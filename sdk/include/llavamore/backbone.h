@@ -19,7 +19,8 @@ extern "C" {
 /* Filled by recognise(); the caller owns it and sets struct_size. */
 typedef struct more_recognition {
     size_t struct_size;
-    int32_t score; /* 0 = not mine; 1..100 = how sure: 50 the names fit, 100 the config names this very architecture */
+    int32_t score; /* 1..100 = how sure: 50 the names fit, 100 the config names this very architecture; 0 = not mine:
+                      even `plugin =` is refused where another plugin scores 100 */
     char reason[MORE_RECOGNITION_TEXT];   /* one line: what it went by, "model_type llama, 32 layers" */
     char settings[MORE_RECOGNITION_TEXT]; /* INI lines for the backbone's section that follow from the checkpoint, e.g.
                                              "template = llama_3_1\n"; what the user writes wins over them */

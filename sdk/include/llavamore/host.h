@@ -120,9 +120,9 @@ typedef struct more_weights_service {
 
     /* Metadata: the folder's config.json (or GGUF's key-values under the names that config.json uses), by dotted key,
      * e.g. "vision_config.hidden_size", "rope_scaling.factor", "eos_token_id.0"; keys that begin with
-     * "preprocessor_config." are those of the file preprocessor_config.json beside it. The getters leave *value alone and
-     * return MORE_ERROR_NOT_FOUND when the key is absent or null, and MORE_ERROR_CORRUPT when its type is another; so a
-     * default is set before the call. Integers are accepted as doubles. Strings live as long as the checkpoint.
+     * "preprocessor_config." are those of the file preprocessor_config.json beside it. The getters leave *value alone
+     * and return MORE_ERROR_NOT_FOUND when the key is absent or null, and MORE_ERROR_CORRUPT when its type is another;
+     * so a default is set before the call. Integers are accepted as doubles. Strings live as long as the checkpoint.
      * [any-thread] */
     more_status (*get_int64)(more_checkpoint *checkpoint, const char *key, int64_t *value, more_error *error);
     more_status (*get_double)(more_checkpoint *checkpoint, const char *key, double *value, more_error *error);

@@ -42,7 +42,8 @@ typedef struct more_projector_interface {
     const more_tensor_map *(*tensor_map)(void);
 
     /* width_in: channels of the features as they arrive (the encoder's, times the scales of S2, times the layers asked
-     * for); width_out: the language model's width. A checkpoint that fits neither is refused with both numbers.
+     * for); width_out: the language model's width. A checkpoint of other widths is MORE_ERROR_ARGUMENT with both
+     * numbers (the core then names both sides); of other failures the core gives the message on as it is.
      * [any-thread] */
     more_status (*open)(const more_open *arguments, int64_t width_in, int64_t width_out, more_projector **projector,
                         more_error *error);

@@ -281,7 +281,7 @@ static void test_refusals(void **state)
     test_tensor tensors[] = {
         {"turned", "f32", 2, {COLUMNS, ROWS}, s->f32, sizeof s->f32, true},
         {"flat", "f32", 1, {COUNT}, s->f32, sizeof s->f32, true},
-        {"q4", "gguf.q4_K", 2, {ROWS, COLUMNS}, s->f32, sizeof s->f32, true},
+        {"q4", "blocks.q4", 2, {ROWS, COLUMNS}, s->f32, sizeof s->f32, true},
         {"short", "f32", 2, {ROWS, COLUMNS}, s->f32, sizeof s->f32 - 4, true},
         {"huge", "f32", 2, {INT64_MAX / 2, COLUMNS}, s->f32, sizeof s->f32, true},
         {"deep", "f32", 9, {ROWS, COLUMNS}, s->f32, sizeof s->f32, true},
@@ -294,7 +294,7 @@ static void test_refusals(void **state)
                   "memory: tensor 'turned' has shape [45, 37], but the config "
                   "asks for [37, 45]");
     refuse_matrix(&source, "flat", MORE_ERROR_CORRUPT, "[1665]");
-    refuse_matrix(&source, "q4", MORE_ERROR_UNSUPPORTED, "stored as gguf.q4_K, but only f32, f16 and bf16");
+    refuse_matrix(&source, "q4", MORE_ERROR_UNSUPPORTED, "stored as blocks.q4, but only f32, f16, bf16 and GGUF");
     refuse_matrix(&source, "short", MORE_ERROR_CORRUPT, "has 6656 bytes");
     refuse_matrix(&source, "huge", MORE_ERROR_CORRUPT, "'huge'");
     refuse_matrix(&source, "deep", MORE_ERROR_CORRUPT, "9 dimensions");

@@ -203,6 +203,10 @@ static void good_configs(void **state)
                     {"hidden_activation", NULL, ROWS},
                     {"attn_logit_softcapping", "null", 1}, /* one key's weight is 1 whatever its score */
                     {"query_pre_attn_scalar", "9", 1},
+                    {"rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 1}", ROWS},
+                    {"rope_scaling", "{\"type\": \"linear\", \"factor\": 2}", 1},
+                    {"rope_parameters", "{\"rope_theta\": 10000}", ROWS},
+                    {"rope_parameters", "{\"rope_theta\": 9000}", 1},
                     {"final_logit_softcapping", "null", 0}};
     const more_host *host = parity_host(2);
     size_t size = VOCABULARY * sizeof(float);
@@ -245,7 +249,7 @@ static void cache_of_windows(void **state)
     opened o;
 
     (void)state;
-    folder_config(&folder, "sliding_window", "4096");
+    folder_config(&folder, "sliding_window", NULL); /* the default is 4,096 */
     folder_write(&folder);
     o = open_gemma2(host, &folder, MORE_OPEN_DEFAULT);
     assert_int_equal(o.status, MORE_OK);
@@ -257,6 +261,9 @@ static void cache_of_windows(void **state)
     assert_in_range(memory.cache_bytes, full * 3 / 2, full * 3 / 2 + page * 3);
     assert_int_equal(o.interface->estimate(o.language, 1, 8192, 8192, &longer, NULL), MORE_OK);
     assert_int_equal(longer.cache_bytes, 2 * full); /* a chunk of all rows at once */
+    assert_int_equal(o.interface->estimate(o.language, INT64_MAX, INT64_MAX, INT64_MAX, &memory, NULL),
+                     MORE_ERROR_ARGUMENT);
+    assert_int_equal(o.interface->estimate(o.language, 1, -1, 1, &memory, NULL), MORE_ERROR_ARGUMENT);
 
     assert_int_equal(o.interface->session_create(o.language, 0, &session, NULL), MORE_OK);
     for (int i = 0; i < 10; i++)
@@ -288,6 +295,7 @@ static void description(void **state)
     opened o;
 
     (void)state;
+    folder_config(&folder, "max_position_embeddings", NULL); /* the default is 8,192 */
     folder_write(&folder);
     o = open_gemma2(host, &folder, MORE_OPEN_METADATA_ONLY);
     assert_int_equal(o.status, MORE_OK);

@@ -217,6 +217,10 @@ static const variant variants[] = {
                           "\"original_max_position_embeddings\": 16, " LISTS "}"}},
      3,
      ROWS - 1},
+    {{{"rope_scaling.original_max_position_embeddings", "9"}}, 1, ROWS - 1}, /* the key beside the group wins */
+    {{{"original_max_position_embeddings", "null"}, {"rope_scaling.original_max_position_embeddings", "16"}},
+     2,
+     ROWS - 1},
     {{{"sliding_window", "null"}}, 1, ROWS - 1},
     {{{"sliding_window", "64"}}, 1, ROWS - 1},
     {{{"sliding_window", "5"}}, 1, 5},
@@ -249,6 +253,46 @@ static void good_configs(void **state)
                      one->changes[one->count - 1][1], (int)same, (int)one->same);
     }
     assert_int_equal(parity_host_bytes(), 0);
+    parity_host_close();
+}
+
+/* Rows whose positions were given one by one, past the edge at 16: how far the first ones of them reach is not kept, so
+ * none may be cut, in a fork neither, and a fork is as long-ranged as its session. */
+static void positions_given(void **state)
+{
+    static const int32_t ids[] = {3, 10, 17, 24};
+    static const int64_t positions[] = {0, 1, 2, 20};
+    const more_host *host = parity_host(2);
+    test_folder folder = phi4_folder();
+    more_session *sessions[2];
+    opened o;
+
+    (void)state;
+    folder_write(&folder);
+    o = open_phi4(host, &folder, MORE_OPEN_DEFAULT);
+    assert_int_equal(o.interface->session_create(o.language, 0, &sessions[0], NULL), MORE_OK);
+    more_segment segment = {.ids = ids, .count = 4, .positions = positions};
+    more_advance item = {.struct_size = MORE_STRUCT_SIZE(more_advance, error),
+                         .session = sessions[0],
+                         .segments = &segment,
+                         .segment_count = 1};
+    assert_int_equal(o.interface->advance(o.language, &item, 1), MORE_OK);
+    assert_int_equal(o.interface->session_fork(sessions[0], &sessions[1], NULL), MORE_OK);
+    for (int i = 0; i < 2; i++) {
+        more_session_info info = {.struct_size = MORE_STRUCT_SIZE(more_session_info, floor)};
+        o.interface->session_info(sessions[i], &info);
+        assert_int_equal(info.length, 4);
+        assert_int_equal(info.floor, 4);
+        assert_int_equal(o.interface->session_truncate(sessions[i], 2, NULL), MORE_NEEDS_REPLAY);
+    }
+    segment = (more_segment){.ids = ids, .count = 1};
+    for (int i = 0; i < 2; i++) {
+        item.session = sessions[i];
+        assert_int_equal(o.interface->advance(o.language, &item, 1), MORE_OK);
+        o.interface->session_destroy(sessions[i]);
+    }
+    close_phi4(&o);
+    folder_free(&folder);
     parity_host_close();
 }
 
@@ -314,6 +358,7 @@ static void recognition(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(bad_configs), cmocka_unit_test(good_configs),
-                                       cmocka_unit_test(description), cmocka_unit_test(recognition)};
+                                       cmocka_unit_test(positions_given), cmocka_unit_test(description),
+                                       cmocka_unit_test(recognition)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,6 +135,27 @@ static void opens_every_form(void **state)
     }
 }
 
+/* 17 layers, of which 16 would make another network. */
+static void too_many_layers(void **state)
+{
+    (void)state;
+    for (int layers = 16; layers <= 17; layers++) {
+        test_folder folder = {.config = json_object(), .shapes = json_object()};
+        for (int i = 0; i < layers; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "%d.weight", 2 * i);
+            folder_shape(&folder, name, i ? "[16, 16]" : "[16, 6]");
+            snprintf(name, sizeof name, "%d.bias", 2 * i);
+            folder_shape(&folder, name, "[16]");
+        }
+        opened o = open_folder(MLP, folder, WIDTH_IN, WIDTH_OUT, MORE_OPEN_DEFAULT, NULL);
+        assert_int_equal(o.status, layers > 16 ? MORE_ERROR_UNSUPPORTED : MORE_OK);
+        if (layers > 16)
+            assert_names(o.error.message, "32.weight|at most 16");
+        close_opened(&o);
+    }
+}
+
 static void recognise(void **state)
 {
     static const struct {
@@ -280,8 +301,8 @@ static void identity_copies(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(opens_every_form), cmocka_unit_test(recognise),
-                                       cmocka_unit_test(bad_checkpoints), cmocka_unit_test(bad_grids),
-                                       cmocka_unit_test(identity_copies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(opens_every_form), cmocka_unit_test(too_many_layers),
+                                       cmocka_unit_test(recognise),        cmocka_unit_test(bad_checkpoints),
+                                       cmocka_unit_test(bad_grids),        cmocka_unit_test(identity_copies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,4 +16,7 @@ tests_unit_weights_test_torch_SOURCES = tests/unit/weights/test_torch.c $(made_s
 tests_unit_weights_test_torch_LDADD = $(TEST_LIBS)
 tests_unit_weights_test_adapter_SOURCES = tests/unit/weights/test_adapter.c $(made_sources)
 tests_unit_weights_test_adapter_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/weights/test_gguf
+tests_unit_weights_test_gguf_SOURCES = tests/unit/weights/test_gguf.c
+tests_unit_weights_test_gguf_LDADD = $(TEST_LIBS)
 EXTRA_DIST += tests/unit/weights/data

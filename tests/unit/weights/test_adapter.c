@@ -297,6 +297,31 @@ static void test_tensors_refused(void **state)
     made_remove(folder);
 }
 
+/* As PEFT writes an embedding under an adapter: the matrix that the pair stands on lies behind it in the file. */
+static void test_pair_before_its_matrix(void **state)
+{
+    (void)state;
+    static const char header[] = "{" T(LAYER "lora_A.weight", "[1,6]", "0", "24") "," T(
+        LAYER "lora_B.weight", "[10,1]", "24", "64") "," T(LAYER "base_layer.weight", "[10,6]", "64", "304") "}";
+    float data[6 + 10 + 60], merged[60];
+    more_error error = {{0}};
+    more_checkpoint *base = open_at("plain-f32", "base"), *ours = NULL;
+    char *folder = made_folder();
+    for (int i = 0; i < 76; i++)
+        data[i] = i < 16 ? 1 : (float)(i - 16);
+    made_text(folder, "adapter_config.json", "{\"r\":1,\"lora_alpha\":4}");
+    made_weights(folder, "adapter_model.safetensors", header, data, sizeof data);
+    if (core_checkpoint_add_adapter(base, folder, &ours, &error) != MORE_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(core_weights_service()->read_rows(ours, "layers.0.q_proj.weight", 0, 10, more_f32(), merged, NULL),
+                     MORE_OK);
+    for (int i = 0; i < 60; i++)
+        assert_true(fabsf(merged[i] - (float)i - 4) < 1e-6f);
+    core_checkpoint_release(ours);
+    core_checkpoint_release(base);
+    made_remove(folder);
+}
+
 static void cannot_open(const char *folder, more_status status, const char *word)
 {
     more_error error = {{0}};
@@ -325,10 +350,10 @@ static void test_base_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_peft_merges),      cmocka_unit_test(test_base_found_from_the_adapter),
-        cmocka_unit_test(test_two_adapters_add_up), cmocka_unit_test(test_transposed_by_the_map),
-        cmocka_unit_test(test_configs_refused),     cmocka_unit_test(test_tensors_refused),
-        cmocka_unit_test(test_base_missing),
+        cmocka_unit_test(test_as_peft_merges),         cmocka_unit_test(test_base_found_from_the_adapter),
+        cmocka_unit_test(test_two_adapters_add_up),    cmocka_unit_test(test_transposed_by_the_map),
+        cmocka_unit_test(test_configs_refused),        cmocka_unit_test(test_tensors_refused),
+        cmocka_unit_test(test_pair_before_its_matrix), cmocka_unit_test(test_base_missing),
     };
     return cmocka_run_group_tests_name("adapter", tests, NULL, NULL);
 }

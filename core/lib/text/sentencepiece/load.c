@@ -88,7 +88,7 @@ static more_status place_piece(loading *l, int32_t id, const char *text, size_t 
 static more_status read_piece(loading *l, core_protobuf message)
 {
     core_sentencepiece *model = l->model;
-    core_field field;
+    core_field field = {0};
     const char *text = NULL;
     size_t size = 0;
     uint32_t bits = 0;

@@ -7,6 +7,7 @@
 #include "weights/convert.h"
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct core_merged {
 /* adapter_config.json, and what of it says how pairs are scaled. */
 typedef struct settings {
     char *path;
+    const char *base; /* the model under the adapter, for messages */
     json_t *json;
     double alpha;
     int64_t rank;
@@ -244,13 +246,22 @@ static const core_tensor_entry *find_second(const core_tensor_file *file, const 
     return found;
 }
 
-static more_status check_shapes(const core_delta *delta, const core_tensor_entry *target, const char *wanted,
-                                more_error *error)
+/* The adapter is another model's: both by name. */
+static more_status refuse_base(const settings *config, const core_delta *delta, const char *problem, more_error *error)
+{
+    const char *own = json_string_value(json_object_get(config->json, "base_model_name_or_path"));
+    return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' %s; the base model is %s, the adapter was made for %s",
+                     delta->a->path, delta->a->name, problem, config->base, own ? own : "one that it does not name");
+}
+
+static more_status check_shapes(const settings *config, const core_delta *delta, const core_tensor_entry *target,
+                                const char *wanted, more_error *error)
 {
     const core_tensor_entry *a = delta->a, *b = delta->b;
+    char problem[512];
+    snprintf(problem, sizeof problem, "is for '%.200s', which the base model does not have", wanted);
     if (!target)
-        return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' is for '%s', which the base model does not have",
-                         a->path, a->name, wanted);
+        return refuse_base(config, delta, problem, error);
     if (!b)
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has no second factor beside it", a->path, a->name);
     if (a->rank != 2 || b->rank != 2 || target->rank != 2)
@@ -261,12 +272,13 @@ static more_status check_shapes(const core_delta *delta, const core_tensor_entry
                          a->path, a->name, a->shape[0], MOST_RANK);
     bool swapped = delta->transposed;
     if (a->shape[0] != b->shape[1] || b->shape[0] != target->shape[swapped ? 1 : 0] ||
-        a->shape[1] != target->shape[swapped ? 0 : 1])
-        return more_fail(error, MORE_ERROR_CORRUPT,
-                         "%s: tensor '%s' of [%" PRId64 ", %" PRId64 "] and its pair of [%" PRId64 ", %" PRId64
-                         "] do not fit '%s' of [%" PRId64 ", %" PRId64 "]",
-                         a->path, a->name, a->shape[0], a->shape[1], b->shape[0], b->shape[1], wanted, target->shape[0],
-                         target->shape[1]);
+        a->shape[1] != target->shape[swapped ? 0 : 1]) {
+        snprintf(problem, sizeof problem,
+                 "of [%" PRId64 ", %" PRId64 "] and its pair of [%" PRId64 ", %" PRId64
+                 "] do not fit '%.200s' of [%" PRId64 ", %" PRId64 "]",
+                 a->shape[0], a->shape[1], b->shape[0], b->shape[1], wanted, target->shape[0], target->shape[1]);
+        return refuse_base(config, delta, problem, error);
+    }
     if (!core_format_is_float(a->format) || !core_format_is_float(b->format) || !core_format_is_float(target->format))
         return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: tensor '%s' or its pair or target is not of floats",
                          a->path, a->name);
@@ -287,7 +299,7 @@ static more_status add_pair(core_merged *merged, const settings *config, const c
     more_status status = own && !wanted.failed ? MORE_OK : no_memory(first->path, error);
     core_tensor_entry *target = status == MORE_OK ? find_base(merged, wanted.data) : NULL;
     if (status == MORE_OK)
-        status = check_shapes(delta, target, wanted.data, error);
+        status = check_shapes(config, delta, target, wanted.data, error);
     if (status == MORE_OK)
         status = scale_of(config, own, first->shape[0], &delta->scale, error);
     if (status == MORE_OK) {
@@ -323,17 +335,13 @@ static more_status add_whole(core_merged *merged, const core_tensor_entry *entry
     return MORE_OK;
 }
 
-static more_status add_tensor(core_merged *merged, const settings *config, const core_tensor_entry *entry,
-                              more_error *error)
+/* A tensor of the adapter's own file that is no first factor. */
+static more_status add_other(core_merged *merged, const core_tensor_entry *entry, more_error *error)
 {
-    bool embedding;
-    const char *mark = find_mark(entry->name, &embedding);
-    if (mark)
-        return add_pair(merged, config, entry, mark, embedding, error);
-    bool second = strstr(entry->name, ".lora_B.weight") || strstr(entry->name, ".lora_embedding_B") ||
+    bool second = strstr(entry->name, ".lora_embedding_B") ||
                   (strstr(entry->name, ".lora_B.") && ends_with(entry->name, ".weight"));
     if (second || strstr(entry->name, ".original_module."))
-        return MORE_OK; /* second factors come with the first ones; counted by add_all */
+        return MORE_OK; /* second factors come with the first ones; counted by add_pairs */
     if (strstr(entry->name, ".lora_") || strstr(entry->name, ".token_adapter."))
         return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: tensor '%s': only plain LoRA is merged", entry->path,
                          entry->name);
@@ -401,21 +409,39 @@ static more_status check_added(const core_merged *merged, const settings *config
     return MORE_OK;
 }
 
-static more_status add_all(core_merged *merged, const settings *config, more_error *error)
+static more_status add_pairs(core_merged *merged, const settings *config, more_error *error)
 {
     more_status status = MORE_OK;
     size_t seconds = 0;
-    /* Whole tensors first: a pair may stand on one of them. */
-    for (int64_t i = 0; merged->others && i < core_tensor_file_count(merged->others) && status == MORE_OK; i++)
-        status = add_whole(merged, core_tensor_file_at(merged->others, i), error);
+    bool embedding;
     for (int64_t i = 0; i < core_tensor_file_count(merged->weights) && status == MORE_OK; i++) {
         const core_tensor_entry *entry = core_tensor_file_at(merged->weights, i);
+        const char *mark = find_mark(entry->name, &embedding);
         seconds += strstr(entry->name, ".lora_B.") || strstr(entry->name, ".lora_embedding_B");
-        status = add_tensor(merged, config, entry, error);
+        if (mark)
+            status = add_pair(merged, config, entry, mark, embedding, error);
     }
     if (status == MORE_OK && seconds != merged->delta_count)
         status = more_fail(error, MORE_ERROR_CORRUPT, "%s: %zu second factors (lora_B) for %zu first ones (lora_A)",
                            config->path, seconds, merged->delta_count);
+    return status;
+}
+
+/* Whole tensors first: a pair may stand on one of them, wherever that lies in the file (PEFT writes the embedding that
+ * an adapter is on behind the pairs). */
+static more_status add_all(core_merged *merged, const settings *config, more_error *error)
+{
+    more_status status = MORE_OK;
+    bool embedding;
+    for (int64_t i = 0; merged->others && i < core_tensor_file_count(merged->others) && status == MORE_OK; i++)
+        status = add_whole(merged, core_tensor_file_at(merged->others, i), error);
+    for (int64_t i = 0; i < core_tensor_file_count(merged->weights) && status == MORE_OK; i++) {
+        const core_tensor_entry *entry = core_tensor_file_at(merged->weights, i);
+        if (!find_mark(entry->name, &embedding))
+            status = add_other(merged, entry, error);
+    }
+    if (status == MORE_OK)
+        status = add_pairs(merged, config, error);
     return status == MORE_OK ? check_added(merged, config, error) : status;
 }
 
@@ -459,9 +485,15 @@ static more_status fill_source(core_source *source, core_source *base, const cha
 
 more_status core_source_add_adapter(core_source *base, const char *folder, core_source **merged, more_error *error)
 {
-    settings config = {0};
+    settings config = {.base = base->path};
     core_source *source = calloc(1, sizeof *source);
     *merged = NULL;
+    if (base->gguf) {
+        free(source);
+        return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                         "%s: an adapter is merged into safetensors or PyTorch files, not into the GGUF file %s",
+                         folder, base->path);
+    }
     if (source)
         source->merged = calloc(1, sizeof *source->merged);
     if (!source || !source->merged) {
