@@ -33,7 +33,19 @@ dist_presets_DATA += \
 	share/presets/pair-reasoning-8b-s2-siglip.ini \
 	share/presets/pair-reasoning-8b-siglip.ini \
 	share/presets/pair-reasoning-8b-siglip2.ini \
-	share/presets/tiny.ini
+	share/presets/tiny.ini \
+	share/presets/tiny-clip-gemma2.ini \
+	share/presets/tiny-clip-llama.ini \
+	share/presets/tiny-clip-phi4.ini \
+	share/presets/tiny-dinov2-gemma2.ini \
+	share/presets/tiny-dinov2-llama.ini \
+	share/presets/tiny-dinov2-phi4.ini \
+	share/presets/tiny-siglip-gemma2.ini \
+	share/presets/tiny-siglip-llama.ini \
+	share/presets/tiny-siglip-phi4.ini \
+	share/presets/tiny-siglip2-gemma2.ini \
+	share/presets/tiny-siglip2-llama.ini \
+	share/presets/tiny-siglip2-phi4.ini
 
 presetpartsdir = $(presetsdir)/parts
 dist_presetparts_DATA = \
@@ -43,6 +55,13 @@ dist_presetparts_DATA = \
 	share/presets/parts/llm-phi_4-mini.ini \
 	share/presets/parts/llm-reasoning-8b.ini \
 	share/presets/parts/llm-vicuna-7b.ini \
+	share/presets/parts/tiny-llm-gemma2.ini \
+	share/presets/parts/tiny-llm-llama.ini \
+	share/presets/parts/tiny-llm-phi4.ini \
+	share/presets/parts/tiny-vision-clip.ini \
+	share/presets/parts/tiny-vision-dinov2.ini \
+	share/presets/parts/tiny-vision-siglip.ini \
+	share/presets/parts/tiny-vision-siglip2.ini \
 	share/presets/parts/vision-clip.ini \
 	share/presets/parts/vision-dinov2.ini \
 	share/presets/parts/vision-s2-siglip.ini \

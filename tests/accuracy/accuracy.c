@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Answers a folder of held-out questions through libllavamore and prints the share that match exactly, with its 95%
- * Wilson interval. With --blank every picture is replaced by a grey one of the same size: a model that looks must fall.
+ * Answers a folder of held-out questions through libllavamore and prints, as a cell of a table, the share that match
+ * exactly with its 95% Wilson interval, then the share where a grey picture stands for every one: a model that looks
+ * must fall.
  *
- *     accuracy PRESET FOLDER [--blank]
+ *     accuracy PRESET FOLDER
  *
  * FOLDER/questions.jsonl: one {"image", "question", "answer"} a line; images relative to FOLDER.
  */
@@ -73,20 +74,19 @@ static int ask(llavamore_model *model, const char *folder, json_t *row, const ll
     return 0;
 }
 
-/* Wilson score interval at 95%. */
-static void print(const tally *result)
+/* "98.6% (97.6 to 99.2)": the share and its Wilson score interval at 95%. */
+static void print_share(const tally *result)
 {
     double n = (double)result->asked, p = (double)result->right / n, z = 1.959964;
     double middle = (p + z * z / (2 * n)) / (1 + z * z / n);
     double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
-    printf("%lld of %lld right: %.1f%% (95%% interval %.1f%% to %.1f%%)\n", (long long)result->right,
-           (long long)result->asked, 100 * p, 100 * (middle - half), 100 * (middle + half));
+    printf("%.1f%% (%.1f to %.1f)", 100 * p, 100 * (middle - half), 100 * (middle + half));
 }
 
 static int run(llavamore_model *model, const char *folder, const llavamore_image *blank)
 {
     char path[4096], line[65536];
-    tally result = {0};
+    tally seen = {0}, unseen = {0};
     int failed = 0;
     snprintf(path, sizeof path, "%s/questions.jsonl", folder);
     FILE *file = fopen(path, "r");
@@ -94,21 +94,23 @@ static int run(llavamore_model *model, const char *folder, const llavamore_image
         return perror(path), 1;
     while (!failed && fgets(line, sizeof line, file)) {
         json_t *row = json_loads(line, 0, NULL);
-        failed = ask(model, folder, row, blank, &result);
+        failed = ask(model, folder, row, NULL, &seen) || ask(model, folder, row, blank, &unseen);
         json_decref(row);
     }
     fclose(file);
-    if (!failed && result.asked)
-        print(&result);
-    return failed || !result.asked;
+    if (failed || !seen.asked)
+        return 1;
+    print_share(&seen);
+    printf(", blank %.1f%%\n", 100 * (double)unseen.right / (double)unseen.asked);
+    return 0;
 }
 
 int main(int count, char **arguments)
 {
     more_error error = {{0}};
     llavamore_model *model = NULL;
-    if (count < 3)
-        return fprintf(stderr, "usage: accuracy PRESET FOLDER [--blank]\n"), 2;
+    if (count != 3)
+        return fprintf(stderr, "usage: accuracy PRESET FOLDER\n"), 2;
     static char grey[64 + GREY_SIDE * GREY_SIDE];
     int header = snprintf(grey, 64, "P5\n%d %d\n255\n", GREY_SIDE, GREY_SIDE);
     memset(grey + header, 200, (size_t)GREY_SIDE * GREY_SIDE);
@@ -119,7 +121,7 @@ int main(int count, char **arguments)
         llavamore_model_open(settings, LLAVAMORE_OPEN_DEFAULT, &model, &error) != MORE_OK)
         fail(arguments[1], &error);
     else
-        failed = run(model, arguments[2], count > 3 && !strcmp(arguments[3], "--blank") ? &blank : NULL);
+        failed = run(model, arguments[2], &blank);
     llavamore_model_close(model);
     llavamore_settings_destroy(settings);
     return failed;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Measures the embedded model on held-out questions; share/tiny/recipe/README.md says how.
+# Measures the embedded models on held-out questions; share/tiny/recipe/README.md says how.
 
 noinst_PROGRAMS += tests/accuracy/accuracy
 tests_accuracy_accuracy_SOURCES = tests/accuracy/accuracy.c

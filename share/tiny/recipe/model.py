@@ -1,67 +1,23 @@
-"""The tiny assembly: shapes, construction, export to the official formats, and reference inference."""
+"""The assemblies: projector, export to the official formats, and reference inference."""
 
 import json
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
-from prompt import IMAGE_INDEX, conversation, splice_ids, write_json, write_tokenizer
+from languages import CONTEXT, FAMILIES, HIDDEN
+from prompt import IMAGE_INDEX, splice_ids, write_json, write_tokenizer
+from towers import SELECT_LAYER, TOWERS, WIDTH
 
-PIXELS, PATCH, SELECT_LAYER, CONTEXT = 112, 14, -2, 4096
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-PATCHES = (PIXELS // PATCH) ** 2
-VISION = dict(hidden_size=128, num_hidden_layers=5, num_attention_heads=4, intermediate_size=512, image_size=PIXELS,
-              patch_size=PATCH, num_channels=3, hidden_act="quick_gelu", layer_norm_eps=1e-5, projection_dim=128,
-              attention_dropout=0.0, initializer_factor=1.0, initializer_range=0.02)
-LANGUAGE = dict(hidden_size=192, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2,
-                intermediate_size=384, hidden_act="silu", rms_norm_eps=1e-5,
-                max_position_embeddings=CONTEXT, rope_theta=500000.0, tie_word_embeddings=False, attention_bias=False,
-                attention_dropout=0.0, mlp_bias=False, initializer_range=0.05, pretraining_tp=1, use_cache=True,
-                rope_scaling={"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                              "original_max_position_embeddings": 512, "rope_type": "llama3"})
-
-
-def new_tower():
-    """An untrained vision tower."""
-    return CLIPVisionModel(CLIPVisionConfig(**VISION))
+EMBEDDED = "clip"  # the tower whose projector lies in the language model's own folder
+MARKER = "model.mm_projector."
+PROJECTOR = {"mm_hidden_size": WIDTH, "mm_projector_type": "mlp2x_gelu"}
 
 
 def new_projector():
     """An untrained mlp2x_gelu."""
-    inner, outer = VISION["hidden_size"], LANGUAGE["hidden_size"]
-    return torch.nn.Sequential(torch.nn.Linear(inner, outer), torch.nn.GELU(), torch.nn.Linear(outer, outer))
-
-
-def new_language(vocabulary):
-    """An untrained language model."""
-    return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **LANGUAGE))
-
-
-def patch_features(tower, pixels):
-    """Patch features of the selected layer, without the class token."""
-    return tower(pixels, output_hidden_states=True).hidden_states[SELECT_LAYER][:, 1:]
-
-
-def preprocess(picture):
-    """LLaVA's pad-to-square and CLIP's resize: RGB bytes, PIXELS x PIXELS."""
-    picture = picture.convert("RGB")
-    side = max(picture.size)
-    if picture.width != picture.height:
-        canvas = Image.new("RGB", (side, side), tuple(int(m * 255) for m in MEAN))
-        canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-        picture = canvas
-    return np.asarray(picture.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))
-
-
-def normalise(pixels):
-    """Batch of RGB bytes (count, height, width, 3) to the tower's input."""
-    values = torch.from_numpy(np.asarray(pixels, dtype=np.float32) / 255)
-    return ((values - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2).contiguous()
+    return torch.nn.Sequential(torch.nn.Linear(WIDTH, HIDDEN), torch.nn.GELU(), torch.nn.Linear(HIDDEN, HIDDEN))
 
 
 # --- official folders ---------------------------------------------------------------------------
@@ -79,39 +35,42 @@ def half(state, prefix=""):
             if not name.endswith("position_ids")}
 
 
-def export(out, tower, projector, language, tokenizer):
-    """Writes `out`/clip as a CLIP folder and `out`/llava as a LLaVA-MORE stage-2 folder."""
-    clip, llava = out / "clip", out / "llava"
-    clip.mkdir(parents=True, exist_ok=True)
-    llava.mkdir(exist_ok=True)
-    write_tensors(clip / "model.safetensors", half(tower.state_dict()))
-    write_json(clip / "config.json", {
-        "architectures": ["CLIPVisionModel"], "model_type": "clip", "projection_dim": VISION["projection_dim"],
-        "torch_dtype": "float16", "vision_config": {"model_type": "clip_vision_model", **VISION}})
-    write_json(clip / "preprocessor_config.json", {
-        "crop_size": {"height": PIXELS, "width": PIXELS}, "do_center_crop": True, "do_convert_rgb": True,
-        "do_normalize": True, "do_rescale": True, "do_resize": True, "feature_extractor_type": "CLIPFeatureExtractor",
-        "image_mean": list(MEAN), "image_processor_type": "CLIPImageProcessor", "image_std": list(STD), "resample": 3,
-        "rescale_factor": 1 / 255, "size": {"shortest_edge": PIXELS}})
+def export_tower(out, kind, tower):
+    """Writes `out`/<tower> as a folder of the backbone's own kind."""
+    folder = out / kind.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / "model.safetensors", half(tower.state_dict()))
+    for name, value in zip(("config", "preprocessor_config"), kind.folder()):
+        write_json(folder / f"{name}.json", value)
 
-    write_tokenizer(tokenizer, llava, CONTEXT)
-    ids = {name: tokenizer.token_to_id(f"<|{name}|>") for name in
-           ("begin_of_text", "end_of_text", "eom_id", "eot_id", "finetune_right_pad_id")}
-    eos = [ids["end_of_text"], ids["eom_id"], ids["eot_id"]]
-    write_json(llava / "config.json", {
-        "architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava_llama", "model_architecture": "llama_3_1",
-        "vocab_size": tokenizer.get_vocab_size(), **LANGUAGE, "bos_token_id": ids["begin_of_text"], "eos_token_id": eos,
-        "pad_token_id": ids["finetune_right_pad_id"], "freeze_mm_mlp_adapter": False, "image_aspect_ratio": "pad",
-        "mm_hidden_size": VISION["hidden_size"], "mm_patch_merge_type": "flat", "mm_projector_lr": None,
-        "mm_projector_type": "mlp2x_gelu", "mm_use_im_patch_token": False, "mm_use_im_start_end": False,
-        "mm_vision_select_feature": "patch", "mm_vision_select_layer": SELECT_LAYER, "mm_vision_tower": "../clip",
-        "tokenizer_model_max_length": CONTEXT, "tokenizer_padding_side": "right", "torch_dtype": "float16",
-        "tune_mm_mlp_adapter": False, "use_mm_proj": True})
-    write_json(llava / "generation_config.json", {
-        "_from_model_config": True, "bos_token_id": ids["begin_of_text"], "eos_token_id": eos,
+
+def export_family(out, family, tokenizer, language, projector):
+    """Writes `out`/<folder> as a LLaVA-MORE stage-2 folder."""
+    folder, ids = out / family.folder, family.special_ids(tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tokenizer(tokenizer, family.template, folder, CONTEXT)
+    write_json(folder / "config.json", {
+        **family.official, "vocab_size": tokenizer.get_vocab_size(), **family.shape, **ids, **PROJECTOR,
+        "freeze_mm_mlp_adapter": False, "image_aspect_ratio": "pad", "mm_patch_merge_type": "flat",
+        "mm_projector_lr": None, "mm_use_im_patch_token": False, "mm_use_im_start_end": False,
+        "mm_vision_select_feature": "patch", "mm_vision_select_layer": SELECT_LAYER,
+        "mm_vision_tower": f"../{EMBEDDED}", "tokenizer_model_max_length": CONTEXT, "tokenizer_padding_side": "right",
+        "torch_dtype": "float16", "tune_mm_mlp_adapter": False, "use_mm_proj": True})
+    write_json(folder / "generation_config.json", {
+        "_from_model_config": True, "bos_token_id": ids["bos_token_id"], "eos_token_id": ids["eos_token_id"],
         "transformers_version": "4.43.1"})
-    tensors = {**half(language.state_dict()), **half(projector.state_dict(), "model.mm_projector.")}
-    write_shards(llava, tensors)
+    tensors = {**half(language.state_dict()), **half(projector.state_dict(), MARKER)}
+    if family.shape["tie_word_embeddings"]:
+        del tensors["lm_head.weight"]
+    write_shards(folder, tensors)
+
+
+def export_projector(out, kind, family, projector):
+    """Writes `out`/projectors/<tower>-<family>."""
+    folder = out / "projectors" / f"{kind.name}-{family.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / "model.safetensors", half(projector.state_dict(), MARKER))
+    write_json(folder / "config.json", {**PROJECTOR, "hidden_size": HIDDEN})
 
 
 def write_shards(folder, tensors):
@@ -130,36 +89,41 @@ def write_shards(folder, tensors):
 
 
 class Reference:
-    """The exported folders in float32, answering greedily."""
+    """One pair of the exported folders in float32, answering greedily."""
 
-    def __init__(self, root):
-        """Loads `root`/llava and the tower that its config names."""
-        folder = root / "llava"
-        config = json.loads((folder / "config.json").read_text())
-        clip = folder / config["mm_vision_tower"]
+    def __init__(self, root, tower=EMBEDDED, family="llama"):
+        """Loads the pair from the folders in `root`."""
+        self.kind, self.family = TOWERS[tower], FAMILIES[family]
+        folder = root / self.family.folder
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.stop = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         tensors = {}
         for name in sorted(set(index["weight_map"].values())):
             tensors.update(load_file(folder / name))
-        marker = "model.mm_projector."
-        self.projector, self.language, self.tower = new_projector(), new_language(config["vocab_size"]), new_tower()
-        self.projector.load_state_dict({k[len(marker):]: v for k, v in tensors.items() if k.startswith(marker)})
-        self.language.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(marker)})
-        self.tower.load_state_dict(load_file(clip / "model.safetensors"))
+        own = {k: v for k, v in tensors.items() if k.startswith(MARKER)}
+        if tower != EMBEDDED:
+            own = load_file(root / "projectors" / f"{tower}-{family}" / "model.safetensors")
+        self.projector, self.language, self.tower = new_projector(), self.family.new(self.tokenizer), self.kind.new()
+        self.projector.load_state_dict({k[len(MARKER):]: v for k, v in own.items()})
+        left = self.language.load_state_dict({k: v for k, v in tensors.items() if k not in own and MARKER not in k},
+                                             strict=False)
+        assert not left.unexpected_keys and set(left.missing_keys) <= {"lm_head.weight"}, left
+        self.language.tie_weights()
+        self.tower.load_state_dict(load_file(root / tower / "model.safetensors"))
         for part in (self.projector, self.language, self.tower):
             part.eval()
 
     @torch.no_grad()
     def visual_tokens(self, picture):
         """The picture's rows in the language model's embedding space."""
-        return self.projector(patch_features(self.tower, normalise(preprocess(picture)[None])))[0]
+        pixels = self.kind.normalise(self.kind.preprocess(picture)[None])
+        return self.projector(self.kind.see(self.tower, pixels)[0])[0]
 
     @torch.no_grad()
     def answer(self, visual, question, limit=64):
         """(prompt ids with -200, generated ids with the stop id, text)."""
-        prompt = splice_ids(self.tokenizer, conversation(question))
+        prompt = splice_ids(self.tokenizer, self.family.template, question)
         at = prompt.index(IMAGE_INDEX)
         embed = self.language.get_input_embeddings()
         rows = [embed(torch.tensor(prompt[:at])), visual, embed(torch.tensor(prompt[at + 1:]))]
@@ -168,5 +132,5 @@ class Reference:
             step = self.language(inputs_embeds=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = step.past_key_values
             made.append(int(step.logits[0, -1].argmax()))
-            inputs = embed(torch.tensor([made[-1:]]))
+            inputs = embed(torch.tensor([made[-1]]))[None]
         return prompt, made, self.tokenizer.decode(made)

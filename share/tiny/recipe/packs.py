@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from model import PATCHES
-from prompt import IGNORE_INDEX, IMAGE_INDEX, SYSTEM, open_turn, turn
+from prompt import IGNORE_INDEX, IMAGE_INDEX
+from towers import PATCHES
 
 ALONE = -2  # parent of a branch that follows the prefix only
 PAD = -1
@@ -28,22 +28,21 @@ class Branch:
 class Writer:
     """Turns scenes' questions into prefixes and branches."""
 
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-        self.bos = tokenizer.token_to_id("<|begin_of_text|>")
-        self.head = [self.bos] + self.encode(turn("system", SYSTEM) + "<|start_header_id|>user<|end_header_id|>\n\n")
+    def __init__(self, tokenizer, template):
+        self.tokenizer, self.template = tokenizer, template
+        self.bos = [] if template.bos is None else [tokenizer.token_to_id(template.bos)]
 
     def encode(self, text):
-        """Ids without <|begin_of_text|>."""
+        """Ids without BOS."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def picture_prefix(self):
         """Everything before the question, the picture being in its place."""
-        return self.head + [IMAGE_INDEX] + self.encode("\n")
+        return self.bos + self.encode(self.template.before) + [IMAGE_INDEX] + self.encode("\n")
 
     def plain(self, caption):
         """Stage 1's row: picture and caption, no conversation."""
-        return [self.bos, IMAGE_INDEX], [Branch(self.encode(caption + "\n"), 0)]
+        return self.bos + [IMAGE_INDEX], [Branch(self.encode(caption + "\n"), 0)]
 
     def notes(self, pairs):
         """A branch for each (key, what is true of it), the latter to be learned."""
@@ -54,18 +53,18 @@ class Writer:
         """A branch for each (family, question, answer); a later one follows its neighbour with chance `follow`."""
         made = []
         for index, (_, question, answer) in enumerate(rows):
-            opening = f"{question}<|eot_id|>" + open_turn("assistant")
+            opening = question + self.template.middle
             parent = ALONE
             if made and made[-1].parent == ALONE and rng.random() < follow:
-                opening, parent = open_turn("user") + opening, index
+                opening, parent = self.template.again + opening, index
             asked = self.encode(opening)
-            made.append(Branch(asked + self.encode(f"{answer}<|eot_id|>"), len(asked), parent))
+            made.append(Branch(asked + self.encode(answer + self.template.end), len(asked), parent))
         return made
 
 
 @dataclass
 class Batch:
-    """Tensors of a batch of packs, all (rows, length) but for the mask; `answer` numbers the batch's branches."""
+    """Tensors of a batch of packs, all (rows, length) but for the masks; `answer` numbers the batch's branches."""
 
     ids: torch.Tensor
     image: torch.Tensor
@@ -73,10 +72,11 @@ class Batch:
     labels: torch.Tensor
     answer: torch.Tensor
     mask: torch.Tensor
+    near: torch.Tensor
 
 
-def collate(packs):
-    """A Batch of (prefix, branches) rows."""
+def collate(packs, window=None):
+    """A Batch of (prefix, branches) rows; `near` is the mask of layers that see only the last `window` positions."""
     columns = [flatten(prefix, branches) for prefix, branches in packs]
     length = max(len(ids) for ids, *_ in columns)
     fillers = (0, 0, IGNORE_INDEX, PAD, ALONE)
@@ -87,8 +87,13 @@ def collate(packs):
     key = segment[:, None, :]
     seen = (key == 0) | (key == segment[:, :, None]) | (key == parent[:, :, None])
     seen &= torch.ones(length, length, dtype=torch.bool).tril()
-    mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.bfloat16).min)[:, None]
-    return Batch(ids.clamp(min=0), ids == IMAGE_INDEX, positions, labels, answer, mask)
+    near = seen & (positions[:, :, None] - positions[:, None, :] < window) if window else seen
+    return Batch(ids.clamp(min=0), ids == IMAGE_INDEX, positions, labels, answer, additive(seen), additive(near))
+
+
+def additive(seen):
+    """The mask that attention adds: nothing where `seen`, a large negative number elsewhere."""
+    return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.bfloat16).min)[:, None]
 
 
 def flatten(prefix, branches):

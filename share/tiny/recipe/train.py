@@ -1,4 +1,4 @@
-"""Trains the tiny model: tokenizer, vision tower, symbols, stage 1 (projector), stage 2 (projector + language model).
+"""Trains the tiny models: vision towers, then a language model and four projectors for each family.
 
 Every stage is seeded, saves itself once a minute and goes on from there when started again.
 """
@@ -15,16 +15,21 @@ import torch
 from torch.nn import functional as F
 
 import scenes
-from model import (PATCH, PIXELS, VISION, export, new_language, new_projector, new_tower, normalise,
-                   patch_features, preprocess)
+from languages import FAMILIES
+from model import export_family, export_projector, export_tower, new_projector
 from packs import Writer, collate
-from prompt import IGNORE_INDEX, SYSTEM, build_tokenizer, write_json
+from prompt import IGNORE_INDEX, write_json
+from towers import GRID, TOWERS, WIDTH, warm_start
 
-GRID = PIXELS // PATCH
-# steps, scenes a step, peak learning rate, first scene seed
-STAGES = {"vision": (1200, 64, 1.5e-3, 10_000_000), "symbols": (1500, 16, 3e-3, 20_000_000),
-          "align": (300, 32, 3e-3, 25_000_000), "stage1": (100, 32, 1e-3, 30_000_000),
-          "stage2": (700, 16, 1.5e-3, 40_000_000)}
+# Of each stage: steps, scenes a step, peak learning rate, first scene seed. CLIP is trained from nothing, the other
+# towers start with its blocks.
+STAGES = {"vision-clip": (1200, 64, 1.5e-3, 10_000_000), "vision-siglip": (400, 64, 1.5e-3, 11_000_000),
+          "vision-siglip2": (400, 64, 1.5e-3, 12_000_000), "vision-dinov2": (400, 64, 1.5e-3, 13_000_000),
+          "symbols-llama": (1500, 16, 3e-3, 20_000_000), "symbols-gemma2": (1100, 16, 3e-3, 21_000_000),
+          "symbols-phi4": (1100, 16, 3e-3, 22_000_000),
+          "align": (400, 32, 3e-3, 25_000_000), "stage1": (100, 32, 1e-3, 30_000_000),
+          "stage2": (1200, 16, 1.5e-3, 40_000_000)}
+PATCH, PIXELS = 14, 14 * GRID  # what patch_labels measures in
 QUESTIONS_PER_SCENE, FOLLOW_UPS, WARM_UP = 8, 0.3, 0.03
 NOISE, NO_WORD, MOST_WORDS = 0.3, -1, 6
 BRIEF, LONG = "\nAnswer the question using a single word or phrase.", ("describe", "at", "relation")
@@ -36,7 +41,7 @@ class Stage:
     def __init__(self, name, work, modules, matrices=()):
         """Prepares, or loads, the stage; Muon trains `matrices`, AdamW the other weights of the modules."""
         self.name, self.path, self.modules = name, work / f"{name}.pt", modules
-        self.steps, self.size, self.peak, self.base = STAGES[name]
+        self.steps, self.size, self.peak, self.base = STAGES.get(name) or STAGES[name.split("-")[0]]
         self.weights, self.step, self.cpu = [p for m in modules for p in m.parameters()], 0, 0.0
         rest = [p for p in self.weights if all(p is not matrix for matrix in matrices)]
         self.optimisers = [torch.optim.AdamW(rest, weight_decay=0.0)]
@@ -98,13 +103,18 @@ class Stage:
 # --- vision -------------------------------------------------------------------------------------
 
 
-def picture_of(seed, scene):
+def picture_of(kind, seed, scene):
     """The scene as the tower will see it: any size, padded, resized, with a little noise."""
     rng = np.random.default_rng(seed)
-    pixels = preprocess(scenes.render(scene, int(rng.integers(150, 400)))).astype(np.float32)
+    pixels = kind.preprocess(scenes.render(scene, int(rng.integers(150, 400)))).astype(np.float32)
     if rng.random() < 0.5:
         pixels += rng.normal(0, rng.uniform(0.5, 4), pixels.shape)
     return pixels.round().clip(0, 255)
+
+
+def pixels_of(kind, seeds, made):
+    """The tower's input for the scenes."""
+    return kind.normalise(np.stack([picture_of(kind, seed, scene) for seed, scene in zip(seeds, made)]))
 
 
 def patch_labels(scene):
@@ -145,27 +155,28 @@ SCENE_CLASSES = (9, 1 + len(scenes.WORDS))
 FLAGS = len(scenes.COLOURS) + len(scenes.SHAPES)
 
 
-def train_vision(work):
-    """The tower, taught to tell from each patch of layer -2 what it is a part of, and from its pooled output the rest."""
+def train_vision(work, kind):
+    """A tower, taught to tell from each patch of layer -2 what it is a part of, and from its whole output the rest."""
     torch.manual_seed(1)
-    tower = new_tower()
-    tower.set_attn_implementation("eager")  # faster than sdpa for 65 tokens
-    width = VISION["hidden_size"]
-    heads = torch.nn.ModuleList([torch.nn.Linear(width, sum(PATCH_CLASSES)),
-                                 torch.nn.Linear(width, sum(SCENE_CLASSES) + FLAGS)])
-    stage = Stage("vision", work, [tower, heads])
+    tower = kind.new()
+    if kind.name != "clip":
+        clip, seeds = load_tower(work, TOWERS["clip"]), range(64)
+        warm_start(tower, kind, clip, pixels_of(TOWERS["clip"], seeds, [scenes.make_scene(seed) for seed in seeds]))
+    heads = torch.nn.ModuleList([torch.nn.Linear(WIDTH, sum(PATCH_CLASSES)),
+                                 torch.nn.Linear(WIDTH, sum(SCENE_CLASSES) + FLAGS)])
+    stage = Stage(f"vision-{kind.name}", work, [tower, heads])
 
     def make_batch(seeds):
         made = [scenes.make_scene(seed, crowded=seed % 4 > 0) for seed in seeds]
-        pixels = normalise(np.stack([picture_of(seed, scene) for seed, scene in zip(seeds, made)]))
+        pixels = pixels_of(kind, seeds, made)
         return (pixels, torch.from_numpy(np.stack([patch_labels(scene) for scene in made])),
                 torch.tensor([scene_labels(scene) for scene in made]))
 
     def loss_of(batch):
         pixels, patches, whole = batch
-        seen = tower(pixels, output_hidden_states=True)
-        parts = heads[0](seen.hidden_states[-2][:, 1:]).float().split(PATCH_CLASSES, dim=-1)
-        wholes = heads[1](seen.pooler_output).float().split((*SCENE_CLASSES, FLAGS), dim=-1)
+        seen, whole_row = kind.see(tower, pixels)
+        parts = heads[0](seen).float().split(PATCH_CLASSES, dim=-1)
+        wholes = heads[1](whole_row).float().split((*SCENE_CLASSES, FLAGS), dim=-1)
         losses = [weight * F.cross_entropy(p.flatten(0, 1), patches[..., k].flatten(), ignore_index=IGNORE_INDEX)
                   for k, (p, weight) in enumerate(zip(parts, PATCH_WEIGHTS))]
         right = [((p.argmax(-1) == patches[..., k])[patches[..., k] > 0]).float().mean() for k, p in enumerate(parts)]
@@ -174,21 +185,28 @@ def train_vision(work):
         return sum(losses), "kind %.3f colour %.3f size %.3f cell %.3f centre %.3f word %.3f" % tuple(right)
 
     stage.run(make_batch, loss_of)
-    return tower.eval().requires_grad_(False), stage.cpu
+    return stage.cpu
+
+
+def load_tower(work, kind):
+    """The trained tower."""
+    tower = kind.new()
+    tower.load_state_dict(torch.load(work / f"vision-{kind.name}.pt")["modules"][0])
+    return tower.eval().requires_grad_(False)
 
 
 # --- language -----------------------------------------------------------------------------------
 
 
-def train_tokenizer():
+def train_tokenizer(family):
     """Tokenizer of the conversations' and captions' text."""
-    lines = [f"system\n\n{SYSTEM}", "user\n\n", "assistant\n\n"] * 300
+    lines = list(family.lines) * 300
     for seed in range(4000):
         scene = scenes.make_scene(seed)
         rng = random.Random(seed)
         lines += [scenes.facts(scene) + "\n"] + ["".join(pair) for pair in scenes.notes(scene, rng)]
         lines += [line for _, question, answer in training_questions(scene, rng) for line in (f"\n{question}", answer)]
-    return build_tokenizer(lines)
+    return family.tokenizer(lines)
 
 
 def answer_loss(language, batch, rows):
@@ -199,10 +217,15 @@ def answer_loss(language, batch, rows):
     """
     inputs = language.get_input_embeddings()(batch.ids)
     inputs = inputs.masked_scatter(batch.image[..., None], rows.to(inputs.dtype))
-    hidden = language.model(inputs_embeds=inputs, attention_mask=batch.mask, position_ids=batch.positions,
+    mask, config = batch.mask, language.config
+    if getattr(config, "layer_types", None) and config.sliding_window:
+        mask = {"full_attention": batch.mask, "sliding_attention": batch.near}
+    hidden = language.model(inputs_embeds=inputs, attention_mask=mask, position_ids=batch.positions,
                             use_cache=False).last_hidden_state
     at = batch.labels[:, 1:] != IGNORE_INDEX
     logits, labels = language.lm_head(hidden[:, :-1][at]).float(), batch.labels[:, 1:][at]
+    if cap := getattr(config, "final_logit_softcapping", None):
+        logits = cap * torch.tanh(logits / cap)
     _, answer, sizes = batch.answer[:, 1:][at].unique(return_inverse=True, return_counts=True)
     losses = F.cross_entropy(logits, labels, reduction="none") / sizes[answer].sqrt()
     wrong = torch.zeros(len(sizes)).index_add_(0, answer, (logits.argmax(-1) != labels).float())
@@ -234,34 +257,34 @@ def patch_words(labels):
     return words + ["object"] * int(centre)
 
 
-def patch_ids(made, tokenizer):
+def patch_ids(made, tokenizer, space):
     """Ids of the words for every patch of the scenes, (patches, MOST_WORDS), the rest being NO_WORD."""
-    ids = [[tokenizer.token_to_id("\u0120" + word) for word in patch_words(labels)]
+    ids = [[tokenizer.token_to_id(space + word) for word in patch_words(labels)]
            for scene in made for labels in patch_labels(scene)]
     return torch.tensor([row + [NO_WORD] * (MOST_WORDS - len(row)) for row in ids])
 
 
 def symbol_rows(language, ids):
-    """Each patch's row, (patches, hidden): the sum of the embeddings of its words."""
+    """Each patch's row, (patches, hidden): the sum of the embeddings of its words, before any scale of the model."""
     embeddings = language.get_input_embeddings().weight
     return (F.embedding(ids.clamp(min=0), embeddings) * (ids != NO_WORD)[..., None]).sum(-2)
 
 
-def train_symbols(work, writer):
+def train_symbols(work, family, writer):
     """The language model, on pictures of symbols: rows that say in words, under noise, what each patch shows.
 
     To look up one attribute by another is the hard part of the questions, and is learned best where perception is no
     matter. The notes make a look-up one step long; without them it takes many times the steps to be found at all.
     """
     torch.manual_seed(2)
-    language = new_language(writer.tokenizer.get_vocab_size())
-    language.set_attn_implementation("eager")  # faster than sdpa under a mask
-    stage = Stage("symbols", work, [language], block_matrices(language))
+    language = family.new(writer.tokenizer)
+    stage = Stage(f"symbols-{family.name}", work, [language], block_matrices(language))
 
     def make_batch(seeds):
         made = [scenes.make_scene(seed) for seed in seeds]
-        return patch_ids(made, writer.tokenizer), collate([question_pack(seed, scene, writer, with_notes=True)
-                                                           for seed, scene in zip(seeds, made)])
+        return (patch_ids(made, writer.tokenizer, family.space),
+                collate([question_pack(seed, scene, writer, with_notes=True) for seed, scene in zip(seeds, made)],
+                        family.shape.get("sliding_window")))
 
     def loss_of(batch):
         rows = symbol_rows(language, batch[0])
@@ -276,85 +299,112 @@ def block_matrices(language):
     return [p for p in language.model.layers.parameters() if p.ndim == 2]
 
 
-def picture_batches(tower, pack_of):
+def patch_rows(towers, seeds, made):
+    """(index into `seeds`, patch features) of each tower: the scenes are dealt out to the towers in turn."""
+    rows = []
+    for k, (kind, tower) in enumerate(towers):
+        dealt = slice(k, None, len(towers))
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            rows.append((dealt, kind.see(tower, pixels_of(kind, seeds[dealt], made[dealt]))[0]))
+    return rows
+
+
+def projected(projectors, rows):
+    """The language model's rows of all the scenes, in the scenes' order."""
+    made = [projector(features) for projector, (_, features) in zip(projectors, rows)]
+    whole = made[0].new_empty(sum(len(m) for m in made), *made[0].shape[1:])
+    for part, (dealt, _) in zip(made, rows):
+        whole[dealt] = part
+    return whole
+
+
+def picture_batches(towers, family, pack_of):
     """A make_batch that gives (patch features, Batch); pack_of(seed, scene) writes one row."""
     def make_batch(seeds):
         made = [scenes.make_scene(seed) for seed in seeds]
-        pixels = normalise(np.stack([picture_of(seed, scene) for seed, scene in zip(seeds, made)]))
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-            features = patch_features(tower, pixels)
-        return features, collate([pack_of(seed, scene) for seed, scene in zip(seeds, made)])
+        return patch_rows(towers, seeds, made), collate([pack_of(seed, scene) for seed, scene in zip(seeds, made)],
+                                                        family.shape.get("sliding_window"))
     return make_batch
 
 
-def train_alignment(work, tower, language, tokenizer):
-    """A start for the projector: each patch's row is to be the sum of the embeddings of the patch's words.
+def train_alignment(work, towers, family, language, tokenizer):
+    """A start for the projectors: each patch's row is to be the sum of the embeddings of the patch's words.
 
     Features are stronger in some attributes than in others; this brings all of them to the scale of words.
     """
     torch.manual_seed(3)
-    projector = new_projector()
-    stage = Stage("align", work, [projector])
+    projectors = [new_projector() for _ in towers]
+    stage = Stage(f"align-{family.name}", work, projectors)
 
     def make_batch(seeds):
         made = [scenes.make_scene(seed) for seed in seeds]
-        pixels = normalise(np.stack([picture_of(seed, scene) for seed, scene in zip(seeds, made)]))
         with torch.no_grad():
-            return (patch_features(tower, pixels).flatten(0, 1),
-                    symbol_rows(language, patch_ids(made, tokenizer)))
+            return patch_rows(towers, seeds, made), symbol_rows(language, patch_ids(made, tokenizer, family.space))
 
     def loss_of(batch):
-        features, targets = batch
-        rows = projector(features).float()
-        return F.mse_loss(rows, targets) / targets.square().mean(), ""
+        rows = projected(projectors, batch[0]).float().flatten(0, 1)
+        return F.mse_loss(rows, batch[1]) / batch[1].square().mean(), ""
 
     stage.run(make_batch, loss_of)
-    return projector, stage.cpu
+    return projectors, stage.cpu
 
 
-def train_stage1(work, tower, projector, language, writer):
-    """The projector alone, on captions under the plain template."""
-    stage = Stage("stage1", work, [projector])
+def train_stage1(work, towers, family, projectors, language, writer):
+    """The projectors alone, on captions under the plain template."""
+    stage = Stage(f"stage1-{family.name}", work, projectors)
     language.requires_grad_(False)
-    stage.run(picture_batches(tower, lambda seed, scene: writer.plain(scenes.facts(scene))),
-              lambda batch: answer_loss(language, batch[1], projector(batch[0])))
+    stage.run(picture_batches(towers, family, lambda seed, scene: writer.plain(scenes.facts(scene))),
+              lambda batch: answer_loss(language, batch[1], projected(projectors, batch[0])))
     language.requires_grad_(True)
     return stage.cpu
 
 
-def train_stage2(work, tower, projector, language, writer):
-    """Projector and language model, on questions about pictures."""
-    stage = Stage("stage2", work, [projector, language], block_matrices(language))
-    stage.run(picture_batches(tower, lambda seed, scene: question_pack(seed, scene, writer)),
-              lambda batch: answer_loss(language, batch[1], projector(batch[0])))
+def train_stage2(work, towers, family, projectors, language, writer):
+    """Projectors and language model, on questions about pictures."""
+    stage = Stage(f"stage2-{family.name}", work, [*projectors, language], block_matrices(language))
+    stage.run(picture_batches(towers, family, lambda seed, scene: question_pack(seed, scene, writer)),
+              lambda batch: answer_loss(language, batch[1], projected(projectors, batch[0])))
     return stage.cpu
+
+
+def train_family(work, out, family, only_symbols):
+    """A family's language model and its projector for every tower; returns CPU seconds."""
+    began = time.process_time()
+    tokenizer = train_tokenizer(family)
+    writer, cpu = Writer(tokenizer, family.template), {f"tokenizer-{family.name}": time.process_time() - began}
+    language, cpu[f"symbols-{family.name}"] = train_symbols(work, family, writer)
+    if only_symbols:
+        return cpu
+    towers = [(kind, load_tower(work, kind)) for kind in TOWERS.values()]
+    projectors, cpu[f"align-{family.name}"] = train_alignment(work, towers, family, language, tokenizer)
+    cpu[f"stage1-{family.name}"] = train_stage1(work, towers, family, projectors, language, writer)
+    cpu[f"stage2-{family.name}"] = train_stage2(work, towers, family, projectors, language, writer)
+    export_family(out, family, tokenizer, language, projectors[0])
+    for kind, projector in list(zip(TOWERS.values(), projectors))[1:]:
+        export_projector(out, kind, family, projector)
+    return cpu
 
 
 def main():
     """Runs what is left of the stages and exports the folders."""
     here = Path(__file__).resolve().parent
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--out", type=Path, default=here.parent, help="where clip/ and llava/ go")
+    options.add_argument("--out", type=Path, default=here.parent, help="where the folders go")
     options.add_argument("--work", type=Path, default=here / "work", help="checkpoints")
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--only", choices=("vision", "symbols"),
-                         help="stop after this stage; the two do not need each other and may run side by side")
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("parts", nargs="*", help="vision-TOWER, symbols-FAMILY or FAMILY (needs every tower); all of "
+                         "them without one. Parts that do not need each other may run side by side")
     options = options.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
-    began, cpu = time.process_time(), {}
-    tokenizer = train_tokenizer()
-    writer = Writer(tokenizer)
-    cpu["tokenizer"] = time.process_time() - began
-    if options.only:
-        return train_vision(options.work) if options.only == "vision" else train_symbols(options.work, writer)
-    tower, cpu["vision"] = train_vision(options.work)
-    language, cpu["symbols"] = train_symbols(options.work, writer)
-    projector, cpu["align"] = train_alignment(options.work, tower, language, tokenizer)
-    cpu["stage1"] = train_stage1(options.work, tower, projector, language, writer)
-    cpu["stage2"] = train_stage2(options.work, tower, projector, language, writer)
-    export(options.out, tower, projector, language, tokenizer)
-    write_json(options.work / "cpu.json", {stage: round(seconds, 1) for stage, seconds in cpu.items()})
+    for part in options.parts or [*(f"vision-{name}" for name in TOWERS), *FAMILIES]:
+        stage, _, name = part.rpartition("-")
+        if stage == "vision":
+            cpu = {part: train_vision(options.work, TOWERS[name])}
+            export_tower(options.out, TOWERS[name], load_tower(options.work, TOWERS[name]))
+        else:
+            cpu = train_family(options.work, options.out, FAMILIES[name], stage == "symbols")
+        write_json(options.work / f"cpu-{part}.json", {name: round(seconds, 1) for name, seconds in cpu.items()})
 
 
 if __name__ == "__main__":
