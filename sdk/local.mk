@@ -14,6 +14,7 @@ dist_sdkinclude_HEADERS = \
 	sdk/include/llavamore/vision.h
 
 dist_pkgdata_DATA = sdk/llavamore-plugin.map
+EXTRA_DIST += sdk/examples/merge2x2
 pkgconfig_DATA += sdk/llavamore-sdk.pc
 
 include sdk/nn/local.mk
