@@ -44,8 +44,7 @@ void llavamore_free(void *memory)
     free(memory);
 }
 
-/* ---- Settings -----------------------------------------------------------------------------------------------------
- */
+/* ---- Settings ---------------------------------------------------------------------------------------------------- */
 
 llavamore_settings *llavamore_settings_create(const llavamore_callbacks *callbacks)
 {
@@ -220,8 +219,7 @@ more_status llavamore_list_plugins(llavamore_settings *settings, char **json, mo
     return *json ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "out of memory while listing plugins");
 }
 
-/* ---- Model --------------------------------------------------------------------------------------------------------
- */
+/* ---- Model ------------------------------------------------------------------------------------------------------- */
 
 more_status llavamore_model_open(llavamore_settings *settings, llavamore_open_flags flags, llavamore_model **model,
                                  more_error *error)
@@ -293,8 +291,7 @@ int64_t llavamore_peak_memory(void)
     return getrusage(RUSAGE_SELF, &usage) ? 0 : (int64_t)usage.ru_maxrss * 1024;
 }
 
-/* ---- Chat ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Chat -------------------------------------------------------------------------------------------------------- */
 
 more_status llavamore_chat_create(llavamore_model *model, llavamore_chat **chat, more_error *error)
 {

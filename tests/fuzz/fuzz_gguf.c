@@ -51,9 +51,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (core_gguf_find_array(file, key, &array))
             sum += walk(&array);
     }
-    for (int64_t i = 0; i < core_gguf_count(file); i++) {
-        const core_tensor_entry *entry = core_gguf_at(file, i);
-        if (core_gguf_find(file, entry->name) != entry)
+    for (size_t i = 0; i < core_gguf_tensors(file)->count; i++) {
+        const core_tensor_entry *entry = &core_gguf_tensors(file)->entries[i];
+        if (core_tensor_table_find(core_gguf_tensors(file), entry->name) != entry)
             __builtin_trap();
         sum += read_tensor(entry);
     }

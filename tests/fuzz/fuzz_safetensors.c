@@ -13,9 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (core_safetensors_parse(data, size, "fuzz", &file, &error) != MORE_OK)
         return 0;
     volatile unsigned sum = 0;
-    for (int64_t i = 0; i < core_safetensors_count(file); i++) {
-        const core_tensor_entry *entry = core_safetensors_at(file, i);
-        if (core_safetensors_find(file, entry->name) != entry)
+    for (size_t i = 0; i < core_safetensors_tensors(file)->count; i++) {
+        const core_tensor_entry *entry = &core_safetensors_tensors(file)->entries[i];
+        if (core_tensor_table_find(core_safetensors_tensors(file), entry->name) != entry)
             __builtin_trap();
         for (size_t k = 0; k < entry->bytes; k++)
             sum += entry->data[k];

@@ -17,9 +17,9 @@ static void read_archive(const uint8_t *data, size_t size)
     volatile unsigned sum = 0;
     if (core_torch_parse(data, size, "fuzz", &file, &error) != MORE_OK)
         return;
-    for (int64_t i = 0; i < core_torch_count(file); i++) {
-        const core_tensor_entry *entry = core_torch_at(file, i);
-        if (core_torch_find(file, entry->name) != entry)
+    for (size_t i = 0; i < core_torch_tensors(file)->count; i++) {
+        const core_tensor_entry *entry = &core_torch_tensors(file)->entries[i];
+        if (core_tensor_table_find(core_torch_tensors(file), entry->name) != entry)
             __builtin_trap();
         for (size_t k = 0; k < entry->bytes; k++)
             sum += entry->data[k];

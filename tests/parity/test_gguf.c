@@ -75,8 +75,7 @@ static void quantised_numbers(void **state)
     parity_checkpoint_close(&reference);
 }
 
-/* ---- Language models ------------------------------------------------------------------------------------------------
- */
+/* ---- Language models --------------------------------------------------------------------------------------------- */
 
 /* The language part of a file or folder under its layout and the plugin's map. */
 static more_checkpoint *open_part(const char *relative, const more_tensor_map *map)
@@ -207,8 +206,7 @@ static void language_models(void **state)
     parity_host_close();
 }
 
-/* ---- Tokenizers ----------------------------------------------------------------------------------------------------
- */
+/* ---- Tokenizers -------------------------------------------------------------------------------------------------- */
 
 static core_tokenizer *load_embedded(const char *file)
 {
@@ -313,8 +311,7 @@ static void tokenizer_of_pieces(void **state)
     core_tokenizer_destroy(wanted);
 }
 
-/* ---- Two files and a picture ---------------------------------------------------------------------------------------
- */
+/* ---- Two files and a picture ------------------------------------------------------------------------------------- */
 
 typedef struct asked {
     llavamore_answer answer;

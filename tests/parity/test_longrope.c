@@ -137,8 +137,7 @@ static void report(const edge_case *own, const char *what, const parity_error *w
                   worst->absolute, worst->row);
 }
 
-/* ---- Prompts ------------------------------------------------------------------------------------------------------
- */
+/* ---- Prompts ----------------------------------------------------------------------------------------------------- */
 
 static void compare_whole(const edge_case *own)
 {
@@ -217,8 +216,7 @@ static void unplanned_chunks(void **state)
     each_case(compare_unplanned);
 }
 
-/* ---- Generation ---------------------------------------------------------------------------------------------------
- */
+/* ---- Generation -------------------------------------------------------------------------------------------------- */
 
 /* Token by token across the edge, with one replay there. */
 static void compare_greedy(const edge_case *own)
@@ -260,8 +258,7 @@ static void generation(void **state)
     each_case(compare_greedy);
 }
 
-/* ---- Batches, truncation, forks, positions ------------------------------------------------------------------------
- */
+/* ---- Batches, truncation, forks, positions ----------------------------------------------------------------------- */
 
 #define TOGETHER 4
 
@@ -399,8 +396,7 @@ static void far_positions(void **state)
     each_case(compare_far);
 }
 
-/* ---- Through the core ---------------------------------------------------------------------------------------------
- */
+/* ---- Through the core -------------------------------------------------------------------------------------------- */
 
 /* The plugin's interface with advance() counted: cmocka's functions take no user pointer. */
 static const more_language_interface *counted;

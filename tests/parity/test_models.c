@@ -259,8 +259,7 @@ static void projector_output(void **state)
     each_case("projector", run_projector);
 }
 
-/* ---- Language ------------------------------------------------------------------------------------------------------
- */
+/* ---- Language ---------------------------------------------------------------------------------------------------- */
 
 /* One prefill with the logits of every row and every hidden state. */
 static void compare_prefill(const parity_language *language)

@@ -81,8 +81,7 @@ void core_assembly_close(core_assembly *assembly);
  * memory in bytes. */
 more_status core_assembly_describe(const core_assembly *assembly, json_t **json, more_error *error);
 
-/* ---- Its parts, each in a file of its own -------------------------------------------------------------------------
- */
+/* ---- Its parts, each in a file of its own ------------------------------------------------------------------------ */
 
 /* `key` of the config where the user gave it, else what the layout reads from the checkpoint's own config (of a tower
  * that is cut to its projector, as GGUF files have it, before the language model's), else NULL.

@@ -89,8 +89,7 @@ more_status core_chat_reset(core_chat *chat, more_error *error)
     return MORE_OK;
 }
 
-/* ---- The prompt ---------------------------------------------------------------------------------------------------
- */
+/* ---- The prompt -------------------------------------------------------------------------------------------------- */
 
 /* Ids of what this turn adds to the conversation. */
 static more_status render(chat_turn *turn, more_error *error)
@@ -130,8 +129,7 @@ static more_status render(chat_turn *turn, more_error *error)
     return status;
 }
 
-/* ---- Sampling -----------------------------------------------------------------------------------------------------
- */
+/* ---- Sampling ---------------------------------------------------------------------------------------------------- */
 
 static more_status run_call(const void *context, more_candidates *candidates, more_error *error)
 {
@@ -274,8 +272,7 @@ static more_status generate(chat_turn *turn, more_error *error)
     return status;
 }
 
-/* ---- One turn -----------------------------------------------------------------------------------------------------
- */
+/* ---- One turn ---------------------------------------------------------------------------------------------------- */
 
 static more_status dump(const chat_turn *turn, const core_ids *prompt, more_error *error)
 {

@@ -16,6 +16,7 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/weights/source.c core/lib/weights/source.h \
 	core/lib/weights/synthetic.c core/lib/weights/synthetic.h \
 	core/lib/weights/tensor_file.c core/lib/weights/tensor_file.h \
+	core/lib/weights/tensor_table.c core/lib/weights/tensor_table.h \
 	core/lib/weights/torch/pickle.c core/lib/weights/torch/pickle.h \
 	core/lib/weights/torch/torch.c core/lib/weights/torch/torch.h \
 	core/lib/weights/torch/zip.c core/lib/weights/torch/zip.h \

@@ -14,9 +14,7 @@ struct core_safetensors {
     const unsigned char *data; /* first byte behind the header */
     uint64_t data_size;
     json_t *header;
-    core_tensor_entry *entries; /* in the order of their bytes */
-    core_tensor_entry **sorted; /* by name */
-    size_t count;
+    core_tensor_table tensors; /* in the order of their bytes */
 };
 
 static const struct {
@@ -106,30 +104,15 @@ static more_status read_entry(const core_safetensors *file, const char *name, js
     return status;
 }
 
-static int by_place(const void *a, const void *b)
-{
-    const core_tensor_entry *left = a, *right = b;
-    if (left->data != right->data)
-        return left->data < right->data ? -1 : 1;
-    if (left->bytes != right->bytes)
-        return left->bytes < right->bytes ? -1 : 1;
-    return strcmp(left->name, right->name);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(core_tensor_entry *const *)a)->name, (*(core_tensor_entry *const *)b)->name);
-}
-
 /* The format wants the tensors to tile the data: no overlap, no hole, nothing behind the last. */
 static more_status check_tiling(const core_safetensors *file, more_error *error)
 {
     const unsigned char *next = file->data;
-    for (size_t i = 0; i < file->count; i++) {
-        const core_tensor_entry *entry = &file->entries[i];
+    for (size_t i = 0; i < file->tensors.count; i++) {
+        const core_tensor_entry *entry = &file->tensors.entries[i];
         if (entry->data < next)
             return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s': overlaps the bytes of '%s'", file->path,
-                             entry->name, file->entries[i - 1].name);
+                             entry->name, entry[-1].name);
         if (entry->data > next)
             return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s': a hole of %td bytes lies before it",
                              file->path, entry->name, entry->data - next);
@@ -148,22 +131,19 @@ static more_status read_entries(core_safetensors *file, more_error *error)
     const char *name;
     json_t *json;
     size_t size = json_object_size(file->header);
-    file->entries = calloc(size + 1, sizeof *file->entries);
-    file->sorted = calloc(size + 1, sizeof *file->sorted);
-    if (!file->entries || !file->sorted)
+    core_tensor_table *table = &file->tensors;
+    if (!core_tensor_table_create(table, size))
         return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory for %zu tensors", file->path, size);
     json_object_foreach(file->header, name, json)
     {
         if (!strcmp(name, "__metadata__"))
             continue;
-        more_status status = read_entry(file, name, json, &file->entries[file->count++], error);
+        more_status status = read_entry(file, name, json, &table->entries[table->count++], error);
         if (status != MORE_OK)
             return status;
     }
-    qsort(file->entries, file->count, sizeof *file->entries, by_place);
-    for (size_t i = 0; i < file->count; i++)
-        file->sorted[i] = &file->entries[i];
-    qsort(file->sorted, file->count, sizeof(core_tensor_entry *), by_name);
+    core_tensor_table_order(table);
+    core_tensor_table_index(table); /* JSON objects with a key twice were refused */
     return check_tiling(file, error);
 }
 
@@ -252,36 +232,16 @@ void core_safetensors_close(core_safetensors *file)
 {
     if (!file)
         return;
-    for (size_t i = 0; i < file->count; i++)
-        free(file->entries[i].name);
-    free(file->entries);
-    free(file->sorted);
+    core_tensor_table_free(&file->tensors);
     json_decref(file->header);
     core_map_close(&file->map);
     free(file->path);
     free(file);
 }
 
-int64_t core_safetensors_count(const core_safetensors *file)
+const core_tensor_table *core_safetensors_tensors(const core_safetensors *file)
 {
-    return (int64_t)file->count;
-}
-
-const core_tensor_entry *core_safetensors_at(const core_safetensors *file, int64_t index)
-{
-    return index >= 0 && (uint64_t)index < file->count ? &file->entries[index] : NULL;
-}
-
-static int name_against_entry(const void *key, const void *member)
-{
-    return strcmp(key, (*(core_tensor_entry *const *)member)->name);
-}
-
-const core_tensor_entry *core_safetensors_find(const core_safetensors *file, const char *name)
-{
-    core_tensor_entry *const *found =
-        bsearch(name, file->sorted, file->count, sizeof(core_tensor_entry *), name_against_entry);
-    return found ? *found : NULL;
+    return &file->tensors;
 }
 
 const char *core_safetensors_metadata(const core_safetensors *file, const char *key)

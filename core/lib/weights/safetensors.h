@@ -7,25 +7,10 @@
 #ifndef CORE_WEIGHTS_SAFETENSORS_H
 #define CORE_WEIGHTS_SAFETENSORS_H
 
+#include "weights/tensor_table.h"
 #include <llavamore/status.h>
-#include <llavamore/tensor.h>
-#include <stddef.h>
 
 #define CORE_SAFETENSORS_HEADER_LIMIT ((uint64_t)100 << 20) /* bytes; the format's own cap is 100 MB */
-
-/* One stored tensor, of any source. Owned by what gave it out. */
-typedef struct core_tensor_entry {
-    char *name;                   /* name in the file */
-    const char *path;             /* file that holds it, for messages */
-    const char *format;           /* constant text: "f32", "f16", "bf16", "f64", "i64", ... */
-    int32_t rank;                 /* 0 to MORE_MAX_RANK */
-    int64_t shape[MORE_MAX_RANK]; /* outermost first; every dimension >= 0, the product fits int64 */
-    int64_t elements;             /* product of the shape */
-    const unsigned char *data;    /* stored little-endian bytes, not necessarily aligned; NULL = synthetic */
-    size_t bytes;                 /* size of the stored form */
-    bool mapped;                  /* data lies in a read-only file mapping, whose pages may be dropped and come back */
-    const struct core_delta *delta; /* what an adapter adds when it is read, see adapter/delta.h; NULL = nothing */
-} core_tensor_entry;
 
 typedef struct core_safetensors core_safetensors;
 
@@ -38,10 +23,8 @@ more_status core_safetensors_parse(const void *bytes, size_t size, const char *p
 /* NULL is allowed. */
 void core_safetensors_close(core_safetensors *file);
 
-/* Tensors in the order of their bytes; NULL when out of range or absent. find is O(log n). [any-thread] */
-int64_t core_safetensors_count(const core_safetensors *file);
-const core_tensor_entry *core_safetensors_at(const core_safetensors *file, int64_t index);
-const core_tensor_entry *core_safetensors_find(const core_safetensors *file, const char *name);
+/* Its tensors in the order of their bytes. [any-thread] */
+const core_tensor_table *core_safetensors_tensors(const core_safetensors *file);
 /* The value of a string in the header's `__metadata__`, NULL when absent. [any-thread] */
 const char *core_safetensors_metadata(const core_safetensors *file, const char *key);
 

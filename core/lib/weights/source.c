@@ -43,14 +43,14 @@ static more_status add_file(core_source *source, const char *name, core_tensor_f
 static more_status add_entries(core_source *source, const core_tensor_file *file, json_t *weight_map, const char *shard,
                                more_error *error)
 {
-    int64_t count = core_tensor_file_count(file);
+    const core_tensor_table *table = core_tensor_file_tensors(file);
     const core_tensor_entry **entries =
-        realloc(source->entries, (size_t)(source->count + count + 1) * sizeof(core_tensor_entry *));
+        realloc(source->entries, ((size_t)source->count + table->count + 1) * sizeof(core_tensor_entry *));
     if (!entries)
         return no_memory(source->path, error);
     source->entries = entries;
-    for (int64_t i = 0; i < count; i++) {
-        const core_tensor_entry *entry = core_tensor_file_at(file, i);
+    for (size_t i = 0; i < table->count; i++) {
+        const core_tensor_entry *entry = &table->entries[i];
         if (weight_map) {
             const char *place = json_string_value(json_object_get(weight_map, entry->name));
             if (!place || strcmp(place, shard))
@@ -141,7 +141,8 @@ static more_status missing_tensor(const core_source *source, const char *path, j
     json_object_foreach(weight_map, name, value)
     {
         for (size_t i = 0; i < count; i++)
-            if (!strcmp(json_string_value(value), shards[i]) && !core_tensor_file_find(source->files[i], name))
+            if (!strcmp(json_string_value(value), shards[i]) &&
+                !core_tensor_table_find(core_tensor_file_tensors(source->files[i]), name))
                 return more_fail(error, MORE_ERROR_CORRUPT,
                                  "%s: weight_map: tensor '%s' is said to be in '%s', which does not hold it", path,
                                  name, shards[i]);

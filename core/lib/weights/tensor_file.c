@@ -82,23 +82,9 @@ const core_gguf *core_tensor_file_gguf(const core_tensor_file *file)
     return file->gguf;
 }
 
-int64_t core_tensor_file_count(const core_tensor_file *file)
+const core_tensor_table *core_tensor_file_tensors(const core_tensor_file *file)
 {
-    return file->torch  ? core_torch_count(file->torch)
-           : file->gguf ? core_gguf_count(file->gguf)
-                        : core_safetensors_count(file->safetensors);
-}
-
-const core_tensor_entry *core_tensor_file_at(const core_tensor_file *file, int64_t index)
-{
-    return file->torch  ? core_torch_at(file->torch, index)
-           : file->gguf ? core_gguf_at(file->gguf, index)
-                        : core_safetensors_at(file->safetensors, index);
-}
-
-const core_tensor_entry *core_tensor_file_find(const core_tensor_file *file, const char *name)
-{
-    return file->torch  ? core_torch_find(file->torch, name)
-           : file->gguf ? core_gguf_find(file->gguf, name)
-                        : core_safetensors_find(file->safetensors, name);
+    return file->torch  ? core_torch_tensors(file->torch)
+           : file->gguf ? core_gguf_tensors(file->gguf)
+                        : core_safetensors_tensors(file->safetensors);
 }

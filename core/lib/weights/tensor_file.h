@@ -21,9 +21,7 @@ void core_tensor_file_close(core_tensor_file *file);
 const char *core_tensor_file_format(const core_tensor_file *file);
 /* The file itself, for its metadata; NULL where it is no GGUF file. [any-thread] */
 const core_gguf *core_tensor_file_gguf(const core_tensor_file *file);
-/* Tensors in the file's order; NULL when out of range or absent. find is O(log n). [any-thread] */
-int64_t core_tensor_file_count(const core_tensor_file *file);
-const core_tensor_entry *core_tensor_file_at(const core_tensor_file *file, int64_t index);
-const core_tensor_entry *core_tensor_file_find(const core_tensor_file *file, const char *name);
+/* Its tensors in the file's order. [any-thread] */
+const core_tensor_table *core_tensor_file_tensors(const core_tensor_file *file);
 
 #endif

@@ -20,10 +20,10 @@ tests_unit_plugins_test_siglip_SOURCES = tests/unit/plugins/test_siglip.c tests/
 	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
 tests_unit_plugins_test_siglip_LDADD = $(TEST_LIBS)
 check_PROGRAMS += tests/unit/plugins/test_phi4
-tests_unit_plugins_test_phi4_SOURCES = tests/unit/plugins/test_phi4.c tests/unit/plugins/folder.c \
-	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_phi4_SOURCES = tests/unit/plugins/test_phi4.c tests/unit/plugins/decoder.c \
+	tests/unit/plugins/decoder.h tests/unit/plugins/folder.c tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
 tests_unit_plugins_test_phi4_LDADD = $(TEST_LIBS)
 check_PROGRAMS += tests/unit/plugins/test_gemma2
-tests_unit_plugins_test_gemma2_SOURCES = tests/unit/plugins/test_gemma2.c tests/unit/plugins/folder.c \
-	tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_gemma2_SOURCES = tests/unit/plugins/test_gemma2.c tests/unit/plugins/decoder.c \
+	tests/unit/plugins/decoder.h tests/unit/plugins/folder.c tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
 tests_unit_plugins_test_gemma2_LDADD = $(TEST_LIBS)

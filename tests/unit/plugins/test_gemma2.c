@@ -2,8 +2,7 @@
  *
  * Gemma-2's config.json: what is wrong with it is said in one clear line; what its keys change; what its cache takes.
  */
-#include "../../parity/parity.h"
-#include "folder.h"
+#include "decoder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,38 +49,12 @@ static test_folder gemma2_folder(int layers)
     return folder;
 }
 
-typedef struct opened {
-    const more_language_interface *interface;
-    parity_checkpoint checkpoint;
-    more_language *language;
-    more_status status;
-    more_error error;
-} opened;
-
-static opened open_gemma2(const more_host *host, const test_folder *folder, more_open_flags flags)
+static test_folder small_folder(void)
 {
-    const more_plugin *plugin = parity_plugin("llm/gemma2");
-    opened o = {.interface = plugin->get_interface(MORE_LANGUAGE_INTERFACE)};
-
-    o.checkpoint = parity_checkpoint_open(folder->source, NULL, o.interface->tensor_map());
-    o.status =
-        o.interface->open(parity_arguments(plugin, host, o.checkpoint.view, flags, NULL, NULL), &o.language, &o.error);
-    return o;
-}
-
-static void close_gemma2(opened *o)
-{
-    o->interface->close(o->language);
-    parity_checkpoint_close(&o->checkpoint);
+    return gemma2_folder(2);
 }
 
 /* ---- Bad configs ------------------------------------------------------------------------------------------------ */
-
-typedef struct bad_case {
-    const char *key, *value;    /* change of the config; or */
-    const char *tensor, *shape; /* of a tensor; NULL shape removes it */
-    const char *message;        /* what the line must name; further things behind '|' */
-} bad_case;
 
 #define BLOCK "model.layers.1."
 
@@ -113,34 +86,13 @@ static const bad_case bad_cases[] = {
 
 static void bad_configs(void **state)
 {
-    const more_host *host = parity_host(2);
-
     (void)state;
-    for (size_t i = 0; i < sizeof bad_cases / sizeof *bad_cases; i++)
-        for (int metadata = 0; metadata < 2; metadata++) {
-            const bad_case *one = &bad_cases[i];
-            test_folder folder = gemma2_folder(2);
-            opened o;
-            if (one->key)
-                folder_config(&folder, one->key, one->value);
-            else
-                folder_shape(&folder, one->tensor, one->shape);
-            folder_write(&folder);
-            o = open_gemma2(host, &folder, metadata ? MORE_OPEN_METADATA_ONLY : MORE_OPEN_DEFAULT);
-            if (o.status >= 0)
-                fail_msg("\"%s\" was not refused", one->message);
-            assert_names(o.error.message, one->message);
-            assert_null(o.language);
-            close_gemma2(&o);
-            assert_int_equal(parity_host_bytes(), 0);
-            folder_free(&folder);
-        }
-    parity_host_close();
+    assert_refused("llm/gemma2", small_folder, bad_cases, sizeof bad_cases / sizeof *bad_cases);
 }
 
 /* ---- What keys change ------------------------------------------------------------------------------------------- */
 
-static void advance(const opened *o, more_session *session, int64_t rows, float *logits)
+static void advance(const opened_decoder *o, more_session *session, int64_t rows, float *logits)
 {
     int32_t *ids = calloc((size_t)rows, sizeof *ids);
     int64_t shape[2] = {1, VOCABULARY}, strides[2], last = -1;
@@ -171,12 +123,12 @@ static void run(const more_host *host, const char *key, const char *value, float
 {
     test_folder folder = gemma2_folder(2);
     more_session *session;
-    opened o;
+    opened_decoder o;
 
     if (key)
         folder_config(&folder, key, value);
     folder_write(&folder);
-    o = open_gemma2(host, &folder, MORE_OPEN_DEFAULT);
+    o = open_decoder("llm/gemma2", host, &folder, MORE_OPEN_DEFAULT);
     if (o.status)
         fail_msg("%s", o.error.message);
     for (int64_t rows = 1; rows <= ROWS; rows++) {
@@ -184,7 +136,7 @@ static void run(const more_host *host, const char *key, const char *value, float
         advance(&o, session, rows, logits + (rows - 1) * VOCABULARY);
         o.interface->session_destroy(session);
     }
-    close_gemma2(&o);
+    close_decoder(&o);
     folder_free(&folder);
 }
 
@@ -246,12 +198,12 @@ static void cache_of_windows(void **state)
     more_session *session, *fork;
     double spent, best = 1e9;
     int64_t full, page;
-    opened o;
+    opened_decoder o;
 
     (void)state;
     folder_config(&folder, "sliding_window", NULL); /* the default is 4,096 */
     folder_write(&folder);
-    o = open_gemma2(host, &folder, MORE_OPEN_DEFAULT);
+    o = open_decoder("llm/gemma2", host, &folder, MORE_OPEN_DEFAULT);
     assert_int_equal(o.status, MORE_OK);
     page = o.interface->kv_bytes(o.language, 1);
     full = 128 * page;
@@ -280,7 +232,7 @@ static void cache_of_windows(void **state)
     print_message("a fork at 5,120 rows and 26 layers, 13 of them with a window of 4,096: %.3f ms\n", best);
     assert_true(best < 1);
     o.interface->session_destroy(session);
-    close_gemma2(&o);
+    close_decoder(&o);
     folder_free(&folder);
     parity_host_close();
 }
@@ -292,12 +244,12 @@ static void description(void **state)
     const more_host *host = parity_host(2);
     test_folder folder = gemma2_folder(2);
     more_language_info info = {.struct_size = MORE_STRUCT_SIZE(more_language_info, weight_formats)};
-    opened o;
+    opened_decoder o;
 
     (void)state;
     folder_config(&folder, "max_position_embeddings", NULL); /* the default is 8,192 */
     folder_write(&folder);
-    o = open_gemma2(host, &folder, MORE_OPEN_METADATA_ONLY);
+    o = open_decoder("llm/gemma2", host, &folder, MORE_OPEN_METADATA_ONLY);
     assert_int_equal(o.status, MORE_OK);
     o.interface->describe(o.language, &info);
     assert_int_equal(info.vocabulary, VOCABULARY);
@@ -308,7 +260,7 @@ static void description(void **state)
     assert_int_equal(info.stop_ids[0], 1);
     assert_int_equal(info.stop_ids[1], 107);
     assert_string_equal(info.template_name, "gemma_2");
-    close_gemma2(&o);
+    close_decoder(&o);
     folder_free(&folder);
     parity_host_close();
 }

@@ -3,8 +3,7 @@
  * Phi's config.json: what is wrong with it is said in one clear line, and what may be written in several ways means the
  * same in all of them.
  */
-#include "../../parity/parity.h"
-#include "folder.h"
+#include "decoder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,8 +15,7 @@
 #define VOCABULARY 50
 #define ROWS 20
 
-/* ---- Folders ------------------------------------------------------------------------------------------------------
- */
+/* ---- Folders ----------------------------------------------------------------------------------------------------- */
 
 static json_t *parse(const char *text)
 {
@@ -56,39 +54,7 @@ static test_folder phi4_folder(void)
     return folder;
 }
 
-typedef struct opened {
-    const more_language_interface *interface;
-    parity_checkpoint checkpoint;
-    more_language *language;
-    more_status status;
-    more_error error;
-} opened;
-
-static opened open_phi4(const more_host *host, const test_folder *folder, more_open_flags flags)
-{
-    const more_plugin *plugin = parity_plugin("llm/phi4");
-    opened o = {.interface = plugin->get_interface(MORE_LANGUAGE_INTERFACE)};
-
-    o.checkpoint = parity_checkpoint_open(folder->source, NULL, o.interface->tensor_map());
-    o.status =
-        o.interface->open(parity_arguments(plugin, host, o.checkpoint.view, flags, NULL, NULL), &o.language, &o.error);
-    return o;
-}
-
-static void close_phi4(opened *o)
-{
-    o->interface->close(o->language);
-    parity_checkpoint_close(&o->checkpoint);
-}
-
-/* ---- Bad configs --------------------------------------------------------------------------------------------------
- */
-
-typedef struct bad_case {
-    const char *key, *value;    /* change of the config; or */
-    const char *tensor, *shape; /* of a tensor; NULL shape removes it */
-    const char *message;        /* what the line must name; further things behind '|' */
-} bad_case;
+/* ---- Bad configs ------------------------------------------------------------------------------------------------- */
 
 #define BLOCK "model.layers.1."
 
@@ -132,33 +98,11 @@ static const bad_case bad_cases[] = {
 
 static void bad_configs(void **state)
 {
-    const more_host *host = parity_host(2);
-
     (void)state;
-    for (size_t i = 0; i < sizeof bad_cases / sizeof *bad_cases; i++)
-        for (int metadata = 0; metadata < 2; metadata++) {
-            const bad_case *one = &bad_cases[i];
-            test_folder folder = phi4_folder();
-            opened o;
-            if (one->key)
-                folder_config(&folder, one->key, one->value);
-            else
-                folder_shape(&folder, one->tensor, one->shape);
-            folder_write(&folder);
-            o = open_phi4(host, &folder, metadata ? MORE_OPEN_METADATA_ONLY : MORE_OPEN_DEFAULT);
-            if (o.status >= 0)
-                fail_msg("\"%s\" was not refused", one->message);
-            assert_names(o.error.message, one->message);
-            assert_null(o.language);
-            close_phi4(&o);
-            assert_int_equal(parity_host_bytes(), 0);
-            folder_free(&folder);
-        }
-    parity_host_close();
+    assert_refused("llm/phi4", phi4_folder, bad_cases, sizeof bad_cases / sizeof *bad_cases);
 }
 
-/* ---- Good ones ----------------------------------------------------------------------------------------------------
- */
+/* ---- Good ones --------------------------------------------------------------------------------------------------- */
 
 /* Logits after 1 to ROWS - 1 rows, past the edge, of a folder with up to three keys changed. */
 static void run(const more_host *host, const char *const changes[][2], int count, float *logits)
@@ -168,12 +112,12 @@ static void run(const more_host *host, const char *const changes[][2], int count
     int64_t shape[2] = {1, VOCABULARY}, strides[2], last = -1;
     parity_tensor *row = parity_tensor_create(2, 1, VOCABULARY, 1);
     more_session *session;
-    opened o;
+    opened_decoder o;
 
     for (int i = 0; i < count; i++)
         folder_config(&folder, changes[i][0], changes[i][1]);
     folder_write(&folder);
-    o = open_phi4(host, &folder, MORE_OPEN_DEFAULT);
+    o = open_decoder("llm/phi4", host, &folder, MORE_OPEN_DEFAULT);
     if (o.status)
         fail_msg("%s", o.error.message);
     for (int32_t i = 0; i < ROWS; i++)
@@ -193,7 +137,7 @@ static void run(const more_host *host, const char *const changes[][2], int count
         memcpy(logits + (rows - 1) * VOCABULARY, row->data, VOCABULARY * sizeof *logits);
         o.interface->session_destroy(session);
     }
-    close_phi4(&o);
+    close_decoder(&o);
     parity_tensor_free(row);
     folder_free(&folder);
 }
@@ -265,11 +209,11 @@ static void positions_given(void **state)
     const more_host *host = parity_host(2);
     test_folder folder = phi4_folder();
     more_session *sessions[2];
-    opened o;
+    opened_decoder o;
 
     (void)state;
     folder_write(&folder);
-    o = open_phi4(host, &folder, MORE_OPEN_DEFAULT);
+    o = open_decoder("llm/phi4", host, &folder, MORE_OPEN_DEFAULT);
     assert_int_equal(o.interface->session_create(o.language, 0, &sessions[0], NULL), MORE_OK);
     more_segment segment = {.ids = ids, .count = 4, .positions = positions};
     more_advance item = {.struct_size = MORE_STRUCT_SIZE(more_advance, error),
@@ -291,7 +235,7 @@ static void positions_given(void **state)
         assert_int_equal(o.interface->advance(o.language, &item, 1), MORE_OK);
         o.interface->session_destroy(sessions[i]);
     }
-    close_phi4(&o);
+    close_decoder(&o);
     folder_free(&folder);
     parity_host_close();
 }
@@ -301,12 +245,12 @@ static void description(void **state)
     const more_host *host = parity_host(2);
     test_folder folder = phi4_folder();
     more_language_info info = {.struct_size = MORE_STRUCT_SIZE(more_language_info, weight_formats)};
-    opened o;
+    opened_decoder o;
 
     (void)state;
     folder_config(&folder, "model_architecture", "\"phi_4\"");
     folder_write(&folder);
-    o = open_phi4(host, &folder, MORE_OPEN_METADATA_ONLY);
+    o = open_decoder("llm/phi4", host, &folder, MORE_OPEN_METADATA_ONLY);
     assert_int_equal(o.status, MORE_OK);
     o.interface->describe(o.language, &info);
     assert_int_equal(info.vocabulary, VOCABULARY);
@@ -317,7 +261,7 @@ static void description(void **state)
     assert_int_equal(info.stop_ids[0], 8);
     assert_int_equal(info.stop_ids[1], 7);
     assert_string_equal(info.template_name, "phi_4");
-    close_phi4(&o);
+    close_decoder(&o);
     folder_free(&folder);
     parity_host_close();
 }

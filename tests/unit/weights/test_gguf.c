@@ -141,8 +141,9 @@ static void tensors(void **state)
     put_tensor(&file, "first", 32, 1, 8, 0);  /* Q8_0: 34 bytes */
     pad(&file, 64 + 24);
     core_gguf *gguf = parse(&file);
-    const core_tensor_entry *first = core_gguf_at(gguf, 0), *second = core_gguf_find(gguf, "second");
-    assert_int_equal(core_gguf_count(gguf), 2);
+    const core_tensor_entry *first = &core_gguf_tensors(gguf)->entries[0],
+                            *second = core_tensor_table_find(core_gguf_tensors(gguf), "second");
+    assert_int_equal(core_gguf_tensors(gguf)->count, 2);
     assert_string_equal(first->name, "first");
     assert_string_equal(first->format, "gguf.q8_0");
     assert_int_equal(first->bytes, 34);
@@ -150,7 +151,7 @@ static void tensors(void **state)
     assert_int_equal(second->shape[0], 2);
     assert_int_equal(second->shape[1], 3);
     assert_int_equal(second->data[0], 64);
-    assert_null(core_gguf_find(gguf, "third"));
+    assert_null(core_tensor_table_find(core_gguf_tensors(gguf), "third"));
     core_gguf_close(gguf);
     file.size--;
     refuse(&file, MORE_ERROR_CORRUPT, "tensor 'second'", "24 bytes from offset 64");

@@ -50,8 +50,8 @@ static void test_good(void **state)
                              "a", "I64", "[]", "[0,8]") "," TENSOR("empty", "F32", "[0,4]", "[8,8]") "}   ",
                          zeros, 20);
     assert_int_equal(core_safetensors_parse(bytes.data, bytes.size, "good", &file, &error), MORE_OK);
-    assert_int_equal(core_safetensors_count(file), 3);
-    const core_tensor_entry *b = core_safetensors_find(file, "b");
+    assert_int_equal(core_safetensors_tensors(file)->count, 3);
+    const core_tensor_entry *b = core_tensor_table_find(core_safetensors_tensors(file), "b");
     assert_non_null(b);
     assert_string_equal(b->format, "f16");
     assert_int_equal(b->rank, 2);
@@ -59,12 +59,10 @@ static void test_good(void **state)
     assert_int_equal(b->elements, 6);
     assert_int_equal(b->bytes, 12);
     assert_ptr_equal(b->data, (unsigned char *)bytes.data + bytes.size - 12);
-    assert_string_equal(core_safetensors_at(file, 0)->name, "a");
-    assert_int_equal(core_safetensors_at(file, 0)->elements, 1);
-    assert_null(core_safetensors_at(file, 3));
-    assert_null(core_safetensors_at(file, -1));
-    assert_null(core_safetensors_find(file, "c"));
-    assert_null(core_safetensors_find(file, "__metadata__"));
+    assert_string_equal(core_safetensors_tensors(file)->entries[0].name, "a");
+    assert_int_equal(core_safetensors_tensors(file)->entries[0].elements, 1);
+    assert_null(core_tensor_table_find(core_safetensors_tensors(file), "c"));
+    assert_null(core_tensor_table_find(core_safetensors_tensors(file), "__metadata__"));
     assert_string_equal(core_safetensors_metadata(file, "format"), "pt");
     core_safetensors_close(file);
     core_buffer_free(&bytes);
@@ -176,7 +174,7 @@ static void test_many(void **state)
     for (int i = 0; i < 5000; i++) {
         char name[32];
         snprintf(name, sizeof name, "layers.%d.w", i);
-        assert_int_equal(core_safetensors_find(file, name)->data[0], i % 251);
+        assert_int_equal(core_tensor_table_find(core_safetensors_tensors(file), name)->data[0], i % 251);
     }
     core_safetensors_close(file);
     core_buffer_free(&bytes);
@@ -194,8 +192,8 @@ static void test_files(void **state)
     char *good = core_path_join(folder, "w.safetensors"), *empty = core_path_join(folder, "empty.safetensors");
     char *none = core_path_join(folder, "none.safetensors");
     assert_int_equal(core_safetensors_open(good, &file, &error), MORE_OK);
-    assert_int_equal(core_safetensors_find(file, "a")->data[2], 3);
-    assert_true(core_safetensors_find(file, "a")->mapped);
+    assert_int_equal(core_tensor_table_find(core_safetensors_tensors(file), "a")->data[2], 3);
+    assert_true(core_tensor_table_find(core_safetensors_tensors(file), "a")->mapped);
     core_safetensors_close(file);
     assert_int_equal(core_safetensors_open(empty, &file, &error), MORE_ERROR_CORRUPT);
     assert_int_equal(core_safetensors_open(none, &file, &error), MORE_ERROR_NOT_FOUND);

@@ -39,7 +39,7 @@ static core_torch *open_good(const char *name)
 
 static const core_tensor_entry *get(const core_torch *file, const char *name, const char *format, int32_t rank)
 {
-    const core_tensor_entry *entry = core_torch_find(file, name);
+    const core_tensor_entry *entry = core_tensor_table_find(core_torch_tensors(file), name);
     if (!entry)
         fail_msg("no tensor '%s'", name);
     assert_string_equal(entry->format, format);
@@ -64,10 +64,9 @@ static void test_number_formats(void **state)
     (void)state;
     static const char *const floats[] = {"f32", "f16", "bf16", "f64"};
     core_torch *file = open_good("dtypes.bin");
-    assert_int_equal(core_torch_count(file), 13);
-    assert_string_equal(core_torch_at(file, 0)->name, "f32");
-    assert_null(core_torch_at(file, 13));
-    assert_null(core_torch_find(file, "f8"));
+    assert_int_equal(core_torch_tensors(file)->count, 13);
+    assert_string_equal(core_torch_tensors(file)->entries[0].name, "f32");
+    assert_null(core_tensor_table_find(core_torch_tensors(file), "f8"));
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
         const core_tensor_entry *entry = get(file, floats[i], floats[i], 2);
         assert_int_equal(entry->shape[0], 2);
@@ -94,12 +93,12 @@ static void test_state_dict_of_a_module(void **state)
 {
     (void)state;
     core_torch *file = open_good("module.bin");
-    assert_int_equal(core_torch_count(file), 7);
+    assert_int_equal(core_torch_tensors(file)->count, 7);
     is_ramp(get(file, "0.weight", "f32", 2), 6, -3);
     assert_int_equal(get(file, "1.num_batches_tracked", "i64", 0)->elements, 1);
     core_torch_close(file);
     file = open_good("nothing.bin");
-    assert_int_equal(core_torch_count(file), 0);
+    assert_int_equal(core_torch_tensors(file)->count, 0);
     core_torch_close(file);
 }
 
@@ -237,9 +236,9 @@ static void test_damaged(void **state)
         changed[i / 3] ^= (unsigned char)"\x01\x80\xff"[i % 3];
         if (core_torch_parse(changed, whole.size, "changed", &file, &error) != MORE_OK)
             continue;
-        for (int64_t k = 0; k < core_torch_count(file); k++)
-            for (size_t n = 0; n < core_torch_at(file, k)->bytes; n++)
-                sum += core_torch_at(file, k)->data[n];
+        for (size_t k = 0; k < core_torch_tensors(file)->count; k++)
+            for (size_t n = 0; n < core_torch_tensors(file)->entries[k].bytes; n++)
+                sum += core_torch_tensors(file)->entries[k].data[n];
         (void)sum;
         core_torch_close(file);
     }

@@ -203,23 +203,6 @@ static char *own_name(const char *name)
     return copy;
 }
 
-static int name_against_entry(const void *key, const void *member)
-{
-    return strcmp(key, (*(core_tensor_entry *const *)member)->name);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(core_tensor_entry *const *)a)->name, (*(core_tensor_entry *const *)b)->name);
-}
-
-static core_tensor_entry *find_base(const core_merged *merged, const char *name)
-{
-    core_tensor_entry *const *found =
-        bsearch(name, merged->sorted, (size_t)merged->base_count, sizeof(core_tensor_entry *), name_against_entry);
-    return found ? *found : NULL;
-}
-
 /* ---- Low-rank pairs --------------------------------------------------------------------------------------------- */
 
 /* Where ".lora_A" or ".lora_embedding_A" begins in a name; NULL when it is not of a pair's first factor. */
@@ -240,7 +223,7 @@ static const core_tensor_entry *find_second(const core_tensor_file *file, const 
     const core_tensor_entry *found = NULL;
     if (!other.failed) {
         other.data[letter] = 'B';
-        found = core_tensor_file_find(file, other.data);
+        found = core_tensor_table_find(core_tensor_file_tensors(file), other.data);
     }
     core_buffer_free(&other);
     return found;
@@ -297,7 +280,8 @@ static more_status add_pair(core_merged *merged, const settings *config, const c
                           .b = find_second(merged->weights, first->name, mark, embedding),
                           .transposed = embedding || config->transposed};
     more_status status = own && !wanted.failed ? MORE_OK : no_memory(first->path, error);
-    core_tensor_entry *target = status == MORE_OK ? find_base(merged, wanted.data) : NULL;
+    core_tensor_entry *target =
+        status == MORE_OK ? core_tensor_search(merged->sorted, (size_t)merged->base_count, wanted.data) : NULL;
     if (status == MORE_OK)
         status = check_shapes(config, delta, target, wanted.data, error);
     if (status == MORE_OK)
@@ -321,7 +305,7 @@ static more_status add_whole(core_merged *merged, const core_tensor_entry *entry
     char *name = own_name(entry->name);
     if (!name)
         return no_memory(entry->path, error);
-    core_tensor_entry *target = find_base(merged, name);
+    core_tensor_entry *target = core_tensor_search(merged->sorted, (size_t)merged->base_count, name);
     if (target) {
         char *kept = target->name;
         *target = *entry;
@@ -377,8 +361,8 @@ static more_status open_files(core_merged *merged, const char *folder, more_erro
 
 static more_status make_room(core_merged *merged, const core_source *base, more_error *error)
 {
-    size_t own = (size_t)core_tensor_file_count(merged->weights) +
-                 (merged->others ? (size_t)core_tensor_file_count(merged->others) : 0);
+    size_t own = core_tensor_file_tensors(merged->weights)->count +
+                 (merged->others ? core_tensor_file_tensors(merged->others)->count : 0);
     merged->entries = calloc((size_t)base->count + own + 1, sizeof *merged->entries);
     merged->sorted = calloc((size_t)base->count + 1, sizeof *merged->sorted);
     merged->names = calloc(own + 1, sizeof *merged->names);
@@ -390,7 +374,7 @@ static more_status make_room(core_merged *merged, const core_source *base, more_
         merged->sorted[i] = &merged->entries[i];
     }
     merged->base_count = merged->count = base->count;
-    qsort(merged->sorted, (size_t)base->count, sizeof *merged->sorted, by_name);
+    core_tensor_sort(merged->sorted, (size_t)base->count);
     return MORE_OK;
 }
 
@@ -411,11 +395,12 @@ static more_status check_added(const core_merged *merged, const settings *config
 
 static more_status add_pairs(core_merged *merged, const settings *config, more_error *error)
 {
+    const core_tensor_table *table = core_tensor_file_tensors(merged->weights);
     more_status status = MORE_OK;
     size_t seconds = 0;
     bool embedding;
-    for (int64_t i = 0; i < core_tensor_file_count(merged->weights) && status == MORE_OK; i++) {
-        const core_tensor_entry *entry = core_tensor_file_at(merged->weights, i);
+    for (size_t i = 0; i < table->count && status == MORE_OK; i++) {
+        const core_tensor_entry *entry = &table->entries[i];
         const char *mark = find_mark(entry->name, &embedding);
         seconds += strstr(entry->name, ".lora_B.") || strstr(entry->name, ".lora_embedding_B");
         if (mark)
@@ -431,12 +416,14 @@ static more_status add_pairs(core_merged *merged, const settings *config, more_e
  * an adapter is on behind the pairs). */
 static more_status add_all(core_merged *merged, const settings *config, more_error *error)
 {
+    const core_tensor_table *weights = core_tensor_file_tensors(merged->weights);
+    const core_tensor_table *others = merged->others ? core_tensor_file_tensors(merged->others) : NULL;
     more_status status = MORE_OK;
     bool embedding;
-    for (int64_t i = 0; merged->others && i < core_tensor_file_count(merged->others) && status == MORE_OK; i++)
-        status = add_whole(merged, core_tensor_file_at(merged->others, i), error);
-    for (int64_t i = 0; i < core_tensor_file_count(merged->weights) && status == MORE_OK; i++) {
-        const core_tensor_entry *entry = core_tensor_file_at(merged->weights, i);
+    for (size_t i = 0; others && i < others->count && status == MORE_OK; i++)
+        status = add_whole(merged, &others->entries[i], error);
+    for (size_t i = 0; i < weights->count && status == MORE_OK; i++) {
+        const core_tensor_entry *entry = &weights->entries[i];
         if (!find_mark(entry->name, &embedding))
             status = add_other(merged, entry, error);
     }

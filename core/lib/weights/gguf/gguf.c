@@ -24,9 +24,7 @@ struct core_gguf {
     json_t *keys; /* of every key the index in arrays, -1 for a value that is no array of scalars */
     core_gguf_array *arrays;
     size_t array_count;
-    core_tensor_entry *entries; /* in the order of their bytes */
-    core_tensor_entry **sorted; /* by name */
-    size_t count;
+    core_tensor_table tensors; /* in the order of their bytes */
 };
 
 static more_status no_memory(const char *path, more_error *error)
@@ -182,8 +180,8 @@ static more_status read_info(const core_gguf *file, core_gguf_cursor *cursor, co
 static more_status place_entries(core_gguf *file, const unsigned char *data, uint64_t size, const uint64_t *places,
                                  uint64_t alignment, more_error *error)
 {
-    for (size_t i = 0; i < file->count; i++) {
-        core_tensor_entry *entry = &file->entries[i];
+    for (size_t i = 0; i < file->tensors.count; i++) {
+        core_tensor_entry *entry = &file->tensors.entries[i];
         if (places[i] % alignment)
             return more_fail(error, MORE_ERROR_CORRUPT,
                              "%s: tensor '%s': offset %" PRIu64 " is no multiple of the alignment %" PRIu64, file->path,
@@ -199,48 +197,29 @@ static more_status place_entries(core_gguf *file, const unsigned char *data, uin
     return MORE_OK;
 }
 
-static int by_place(const void *a, const void *b)
-{
-    const core_tensor_entry *left = a, *right = b;
-    if (left->data != right->data)
-        return left->data < right->data ? -1 : 1;
-    if (left->bytes != right->bytes)
-        return left->bytes < right->bytes ? -1 : 1;
-    return strcmp(left->name, right->name);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(core_tensor_entry *const *)a)->name, (*(core_tensor_entry *const *)b)->name);
-}
-
 /* Sorts; no tensor may share bytes or a name with another. Gaps are padding. */
 static more_status check_entries(core_gguf *file, more_error *error)
 {
-    qsort(file->entries, file->count, sizeof *file->entries, by_place);
-    for (size_t i = 0; i < file->count; i++)
-        file->sorted[i] = &file->entries[i];
-    qsort(file->sorted, file->count, sizeof *file->sorted, by_name);
-    for (size_t i = 1; i < file->count; i++) {
-        const core_tensor_entry *before = &file->entries[i - 1], *entry = &file->entries[i];
+    core_tensor_table *table = &file->tensors;
+    core_tensor_table_order(table);
+    const core_tensor_entry *twice = core_tensor_table_index(table);
+    for (size_t i = 1; i < table->count; i++) {
+        const core_tensor_entry *before = &table->entries[i - 1], *entry = &table->entries[i];
         if (entry->data < before->data + before->bytes)
             return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s': overlaps the bytes of '%s'", file->path,
                              entry->name, before->name);
-        if (!by_name(&file->sorted[i - 1], &file->sorted[i]))
-            return bad(file, file->sorted[i], "stands in the file twice", error);
     }
-    return MORE_OK;
+    return twice ? bad(file, twice, "stands in the file twice", error) : MORE_OK;
 }
 
 static more_status read_tensors(core_gguf *file, core_gguf_cursor *cursor, const unsigned char *bytes, uint64_t count,
                                 more_error *error)
 {
     uint64_t *places = calloc(count + 1, sizeof *places), alignment = ALIGNMENT;
-    file->entries = calloc(count + 1, sizeof *file->entries);
-    file->sorted = calloc(count + 1, sizeof *file->sorted);
-    more_status status = places && file->entries && file->sorted ? MORE_OK : no_memory(file->path, error);
+    core_tensor_table *table = &file->tensors;
+    more_status status = core_tensor_table_create(table, count) && places ? MORE_OK : no_memory(file->path, error);
     for (uint64_t i = 0; i < count && status == MORE_OK; i++)
-        status = read_info(file, cursor, &file->entries[file->count++], &places[i], error);
+        status = read_info(file, cursor, &table->entries[table->count++], &places[i], error);
     if (status == MORE_OK)
         status = find_alignment(file, &alignment, error);
     if (status == MORE_OK) {
@@ -333,10 +312,7 @@ void core_gguf_close(core_gguf *file)
 {
     if (!file)
         return;
-    for (size_t i = 0; i < file->count; i++)
-        free(file->entries[i].name);
-    free(file->entries);
-    free(file->sorted);
+    core_tensor_table_free(&file->tensors);
     free(file->arrays);
     json_decref(file->metadata);
     json_decref(file->keys);
@@ -347,26 +323,9 @@ void core_gguf_close(core_gguf *file)
 
 /* ---- What is in it ---------------------------------------------------------------------------------------------- */
 
-int64_t core_gguf_count(const core_gguf *file)
+const core_tensor_table *core_gguf_tensors(const core_gguf *file)
 {
-    return (int64_t)file->count;
-}
-
-const core_tensor_entry *core_gguf_at(const core_gguf *file, int64_t index)
-{
-    return index >= 0 && (uint64_t)index < file->count ? &file->entries[index] : NULL;
-}
-
-static int name_against_entry(const void *key, const void *member)
-{
-    return strcmp(key, (*(core_tensor_entry *const *)member)->name);
-}
-
-const core_tensor_entry *core_gguf_find(const core_gguf *file, const char *name)
-{
-    core_tensor_entry *const *found =
-        bsearch(name, file->sorted, file->count, sizeof(core_tensor_entry *), name_against_entry);
-    return found ? *found : NULL;
+    return &file->tensors;
 }
 
 json_t *core_gguf_metadata(const core_gguf *file)

@@ -8,8 +8,9 @@
 #ifndef CORE_WEIGHTS_GGUF_H
 #define CORE_WEIGHTS_GGUF_H
 
-#include "weights/safetensors.h"
+#include "weights/tensor_table.h"
 #include <jansson.h>
+#include <llavamore/status.h>
 
 #define CORE_GGUF_SHORT_ARRAY 4096 /* elements; longer arrays are not in the metadata's JSON */
 
@@ -51,11 +52,9 @@ more_status core_gguf_parse(const void *bytes, size_t size, const char *path, co
 /* NULL is allowed. */
 void core_gguf_close(core_gguf *file);
 
-/* Tensors in the order of their bytes, outermost dimension first (the file has it last); NULL when out of range or
- * absent. Formats are "f32", "f16", "bf16", "i8", ... and those of quantised.h. find is O(log n). [any-thread] */
-int64_t core_gguf_count(const core_gguf *file);
-const core_tensor_entry *core_gguf_at(const core_gguf *file, int64_t index);
-const core_tensor_entry *core_gguf_find(const core_gguf *file, const char *name);
+/* Its tensors in the order of their bytes, outermost dimension first (the file has it last). Formats are "f32", "f16",
+ * "bf16", "i8", ... and those of quantised.h. [any-thread] */
+const core_tensor_table *core_gguf_tensors(const core_gguf *file);
 
 /* The key-values as one flat object {"general.architecture": "...", ...}, borrowed. Arrays of more than
  * CORE_GGUF_SHORT_ARRAY elements and arrays of arrays are left out. [any-thread] */

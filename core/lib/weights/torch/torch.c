@@ -18,9 +18,7 @@ struct core_torch {
     core_zip zip;
     const char *prefix; /* of all names in the archive, up to the '/'; lies in the archive */
     size_t prefix_length;
-    core_tensor_entry *entries; /* in the state dict's order */
-    core_tensor_entry **sorted; /* by name */
-    size_t count;
+    core_tensor_table tensors; /* in the state dict's order */
 };
 
 static more_status no_memory(const char *path, more_error *error)
@@ -157,30 +155,18 @@ static more_status read_entry(const core_torch *file, const core_pickle_tensor *
     return status == MORE_OK ? find_bytes(file, tensor, entry, error) : status;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(core_tensor_entry *const *)a)->name, (*(core_tensor_entry *const *)b)->name);
-}
-
 static more_status read_entries(core_torch *file, const core_pickle_tensor *tensors, size_t count, more_error *error)
 {
-    more_status status = MORE_OK;
-    file->entries = calloc(count + 1, sizeof *file->entries);
-    file->sorted = calloc(count + 1, sizeof *file->sorted);
-    if (!file->entries || !file->sorted)
-        return no_memory(file->path, error);
-    while (file->count < count && status == MORE_OK) {
-        core_tensor_entry *entry = &file->entries[file->count];
-        status = read_entry(file, &tensors[file->count], entry, error);
-        file->sorted[file->count++] = entry;
-    }
+    core_tensor_table *table = &file->tensors;
+    more_status status = core_tensor_table_create(table, count) ? MORE_OK : no_memory(file->path, error);
+    for (size_t i = 0; i < count && status == MORE_OK; i++)
+        status = read_entry(file, &tensors[i], &table->entries[table->count++], error);
     if (status != MORE_OK)
         return status;
-    qsort(file->sorted, count, sizeof *file->sorted, by_name);
-    for (size_t i = 1; i < count; i++)
-        if (!by_name(&file->sorted[i - 1], &file->sorted[i]))
-            return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' is in its state dict twice", file->path,
-                             file->sorted[i]->name);
+    const core_tensor_entry *twice = core_tensor_table_index(table);
+    if (twice)
+        return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' is in its state dict twice", file->path,
+                         twice->name);
     return MORE_OK;
 }
 
@@ -241,34 +227,14 @@ void core_torch_close(core_torch *file)
 {
     if (!file)
         return;
-    for (size_t i = 0; i < file->count; i++)
-        free(file->entries[i].name);
-    free(file->entries);
-    free(file->sorted);
+    core_tensor_table_free(&file->tensors);
     core_zip_free(&file->zip);
     core_map_close(&file->map);
     free(file->path);
     free(file);
 }
 
-int64_t core_torch_count(const core_torch *file)
+const core_tensor_table *core_torch_tensors(const core_torch *file)
 {
-    return (int64_t)file->count;
-}
-
-const core_tensor_entry *core_torch_at(const core_torch *file, int64_t index)
-{
-    return index >= 0 && (uint64_t)index < file->count ? &file->entries[index] : NULL;
-}
-
-static int name_against_entry(const void *key, const void *member)
-{
-    return strcmp(key, (*(core_tensor_entry *const *)member)->name);
-}
-
-const core_tensor_entry *core_torch_find(const core_torch *file, const char *name)
-{
-    core_tensor_entry *const *found =
-        bsearch(name, file->sorted, file->count, sizeof(core_tensor_entry *), name_against_entry);
-    return found ? *found : NULL;
+    return &file->tensors;
 }

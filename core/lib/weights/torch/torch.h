@@ -7,7 +7,8 @@
 #ifndef CORE_WEIGHTS_TORCH_H
 #define CORE_WEIGHTS_TORCH_H
 
-#include "weights/safetensors.h"
+#include "weights/tensor_table.h"
+#include <llavamore/status.h>
 
 typedef struct core_torch core_torch;
 
@@ -20,9 +21,7 @@ more_status core_torch_parse(const void *bytes, size_t size, const char *path, c
 /* NULL is allowed. */
 void core_torch_close(core_torch *file);
 
-/* Tensors in the order of the state dict; NULL when out of range or absent. find is O(log n). [any-thread] */
-int64_t core_torch_count(const core_torch *file);
-const core_tensor_entry *core_torch_at(const core_torch *file, int64_t index);
-const core_tensor_entry *core_torch_find(const core_torch *file, const char *name);
+/* Its tensors in the order of the state dict. [any-thread] */
+const core_tensor_table *core_torch_tensors(const core_torch *file);
 
 #endif
