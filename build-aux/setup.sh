@@ -2,7 +2,7 @@
 # Sourced by quickstart and runtests: Debian packages, ./configure, a build folder.
 
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake libtool pkg-config xz-utils
-libffi-dev libinih-dev libstb-dev libdlpack-dev libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev"
+libffi-dev libinih-dev libstb-dev libdlpack-dev libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libssl-dev"
 TEST_PACKAGES="g++ clang libclang-rt-dev libcmocka-dev"
 
 say() { printf '%s\n' "== $*"; }

@@ -8,6 +8,7 @@ dist_sdkinclude_HEADERS = \
 	sdk/include/llavamore/host.h \
 	sdk/include/llavamore/language.h \
 	sdk/include/llavamore/plugin.h \
+	sdk/include/llavamore/profile.h \
 	sdk/include/llavamore/projector.h \
 	sdk/include/llavamore/status.h \
 	sdk/include/llavamore/tensor.h \
@@ -18,7 +19,8 @@ EXTRA_DIST += sdk/examples/merge2x2
 pkgconfig_DATA += sdk/llavamore-sdk.pc
 
 include sdk/nn/local.mk
-# What backbones share above the kernels: loading by table, required config keys, sessions over caches.
-sdk_nn_libnn_la_SOURCES += sdk/nn/loader.c sdk/nn/loader.h sdk/nn/projector.c sdk/nn/projector.h sdk/nn/require.c sdk/nn/require.h \
+# What backbones share above the kernels: opening, loading by table, required config keys, sessions over caches.
+sdk_nn_libnn_la_SOURCES += sdk/nn/loader.c sdk/nn/loader.h sdk/nn/options.c sdk/nn/options.h \
+	sdk/nn/projector.c sdk/nn/projector.h sdk/nn/require.c sdk/nn/require.h \
 	sdk/nn/sessions.c sdk/nn/sessions.h sdk/nn/decoder.c sdk/nn/decoder.h sdk/nn/decoder_config.c \
 	sdk/nn/encoder.c sdk/nn/encoder_config.c sdk/nn/encoder_names.c sdk/nn/encoder.h

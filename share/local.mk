@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # Data: what is installed under $(pkgdatadir), manual pages and completions.
 
-dist_man_MANS += share/man/llavamore-bench.1 share/man/llavamore-run.1 share/man/llavamore-inspect.1 share/man/llavamore.ini.5
+dist_man_MANS += share/man/llavamore-bench.1 share/man/llavamore-quantize.1 share/man/llavamore-run.1 share/man/llavamore-inspect.1 share/man/llavamore.ini.5
 bashcompletiondir = $(datadir)/bash-completion/completions
-dist_bashcompletion_DATA = share/completions/llavamore-inspect share/completions/llavamore-run
+dist_bashcompletion_DATA = share/completions/llavamore-bench share/completions/llavamore-inspect share/completions/llavamore-quantize \
+	share/completions/llavamore-run
 EXTRA_DIST += share/man/keys.awk
 
 include share/doc/local.mk
 include share/layouts/local.mk
 include share/presets/local.mk
+include share/shapes/local.mk
 include share/templates/local.mk
 include share/tiny/local.mk
 include share/images/local.mk

@@ -121,16 +121,31 @@ typedef struct llavamore_answer {
     int64_t prompt_tokens;     /* rows that this question added to the model: text and image rows */
     int64_t image_tokens;      /* those of them that are image rows */
     int64_t completion_tokens; /* tokens drawn */
+    int64_t prefill_rows;      /* rows that went through the language model before the first token was drawn; more than
+                                  prompt_tokens only where the model's positions follow the length (LongRoPE) and the
+                                  conversation passed its edge, so that earlier rows were computed anew */
+    int64_t reused_rows;       /* rows of the conversation, this question's included, that had been computed before */
+    int32_t encoded_images;    /* images that went through the encoder; the others had been seen before */
+    int64_t decode_calls;      /* of the language model after the prompt's: as many as tokens fed back, or fewer under
+                                  [generate] prompt_lookup */
+    int64_t guessed_tokens;    /* fed ahead by prompt_lookup */
+    int64_t right_tokens;      /* those of them that were then drawn */
     double preprocess_ms, encode_ms, project_ms, prefill_ms, decode_ms, first_token_ms, total_ms;
 } llavamore_answer;
 
 LLAVAMORE_API more_status llavamore_chat_create(llavamore_model *model, llavamore_chat **chat, more_error *error);
+/* A second conversation with the same content, which goes its own way from here on: several questions about what was
+ * said so far, without computing it again. What they have in common is stored once. The copy may live in another thread
+ * than the original, and longer. On failure *fork is NULL. [one-thread-per-session] */
+LLAVAMORE_API more_status llavamore_chat_fork(const llavamore_chat *chat, llavamore_chat **fork, more_error *error);
 LLAVAMORE_API void llavamore_chat_destroy(llavamore_chat *chat);
 /* Asks within the conversation so far. On failure the conversation is as before the call. *answer is filled on success
  * (also when it was cancelled half-way) and freed by llavamore_answer_clear. [one-thread-per-session] */
 LLAVAMORE_API more_status llavamore_chat_ask(llavamore_chat *chat, const llavamore_question *question,
                                              llavamore_answer *answer, more_error *error);
-/* Forgets the conversation. [one-thread-per-session] */
+/* Begins a new conversation. What its first question has in common with the one before, such as the pictures and the
+ * text before them, is not computed again: so this is how to ask several questions about one picture. The old rows stay
+ * in memory until that question is answered or the chat is destroyed. [one-thread-per-session] */
 LLAVAMORE_API more_status llavamore_chat_reset(llavamore_chat *chat, more_error *error);
 LLAVAMORE_API void llavamore_answer_clear(llavamore_answer *answer);
 

@@ -301,6 +301,14 @@ more_status llavamore_chat_create(llavamore_model *model, llavamore_chat **chat,
     return status;
 }
 
+more_status llavamore_chat_fork(const llavamore_chat *chat, llavamore_chat **fork, more_error *error)
+{
+    core_chat *made;
+    more_status status = core_chat_fork((const core_chat *)chat, &made, error);
+    *fork = (llavamore_chat *)made;
+    return status;
+}
+
 void llavamore_chat_destroy(llavamore_chat *chat)
 {
     core_chat_destroy((core_chat *)chat);

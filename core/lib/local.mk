@@ -18,4 +18,5 @@ include core/lib/weights/local.mk
 include core/lib/image/local.mk
 include core/lib/text/local.mk
 include core/lib/generate/local.mk
+include core/lib/recall/local.mk
 include core/lib/assembly/local.mk

@@ -6,9 +6,11 @@
  */
 #include "cache.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "half.h"
 #include "pack.h"
 
 struct nn_page {
@@ -18,13 +20,12 @@ struct nn_page {
 /* ---- Sizes ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes of a page of `layers` layers; 0 for none. False when it would not fit in memory. */
-static bool page_bytes(const nn_cache_config *config, nn_storage storage, int64_t layers, int64_t *bytes)
+static bool page_bytes(const nn_cache_config *config, int64_t layers, int64_t *bytes)
 {
-    int64_t d = config->head_dimension;
     *bytes = 0;
     if (layers == 0)
         return true;
-    *bytes = (nn_page_keys(d) + nn_page_values(d)) * nn_storage_bytes(storage);
+    *bytes = nn_page_head_bytes(config->storage, config->head_dimension);
     return !__builtin_mul_overflow(*bytes, layers, bytes) &&
            !__builtin_mul_overflow(*bytes, config->key_value_heads, bytes) &&
            !__builtin_add_overflow(*bytes, MORE_ALIGNMENT, bytes);
@@ -33,16 +34,15 @@ static bool page_bytes(const nn_cache_config *config, nn_storage storage, int64_
 /* Page bytes of both groups. False when the numbers are out of range or a page would not fit in memory. */
 static bool group_bytes(const nn_cache_config *config, int64_t bytes[NN_CACHE_GROUPS])
 {
-    nn_storage storage;
     int64_t layers[NN_CACHE_GROUPS] = {0};
-    if (!nn_storage_of(config->dtype, &storage) || config->layers < 1 || config->layers > INT32_MAX ||
-        config->key_value_heads < 1 || config->head_dimension < 1 || config->head_dimension > NN_HEAD_DIMENSION ||
-        config->window < 0 || config->window > INT64_MAX / 4)
+    if (config->storage < NN_F32 || config->storage >= NN_CACHE_STORAGES || config->layers < 1 ||
+        config->layers > INT32_MAX || config->key_value_heads < 1 || config->head_dimension < 1 ||
+        config->head_dimension > NN_HEAD_DIMENSION || config->window < 0 || config->window > INT64_MAX / 4)
         return false;
     for (int64_t i = 0; i < config->layers; i++)
         layers[nn_cache_group(config, i)]++;
-    return page_bytes(config, storage, layers[NN_WHOLE], &bytes[NN_WHOLE]) &&
-           page_bytes(config, storage, layers[NN_WINDOWED], &bytes[NN_WINDOWED]);
+    return page_bytes(config, layers[NN_WHOLE], &bytes[NN_WHOLE]) &&
+           page_bytes(config, layers[NN_WINDOWED], &bytes[NN_WINDOWED]);
 }
 
 /* First position that windowed layers keep when a cache has `length` rows: what its next row sees, and what the next
@@ -88,16 +88,15 @@ more_status nn_cache_create(nn_context *context, const nn_cache_config *config, 
     if (!group_bytes(config, bytes))
         return more_fail(
             error, MORE_ERROR_ARGUMENT,
-            "a key-value cache of %lld layers, %lld heads of %lld channels, window %lld and dtype %d.%d cannot be "
-            "made; heads have 1 to %d channels of f32, f16 or bf16",
+            "a key-value cache of %lld layers, %lld heads of %lld channels, window %lld and storage %d cannot be made; "
+            "heads have 1 to %d channels of f32, f16, bf16 or q8",
             (long long)config->layers, (long long)config->key_value_heads, (long long)config->head_dimension,
-            (long long)config->window, config->dtype.code, config->dtype.bits, NN_HEAD_DIMENSION);
+            (long long)config->window, (int)config->storage, NN_HEAD_DIMENSION);
     nn_cache *cache = new_cache(config->layers);
     if (!cache)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for a key-value cache");
     cache->context = context;
     cache->config = *config;
-    nn_storage_of(config->dtype, &cache->storage);
     for (int64_t i = 0; i < config->layers; i++)
         cache->slots[i] = layers[nn_cache_group(config, i)]++;
     for (int g = 0; g < NN_CACHE_GROUPS; g++)
@@ -176,7 +175,6 @@ more_status nn_cache_fork(const nn_cache *cache, nn_cache **result, more_error *
     if (done) {
         fork->context = cache->context;
         fork->config = cache->config;
-        fork->storage = cache->storage;
         fork->length = cache->length;
         memcpy(fork->slots, cache->slots, (size_t)cache->config.layers * sizeof *fork->slots);
     }
@@ -325,20 +323,75 @@ typedef struct write_job {
     const float *key, *value;
 } write_job;
 
-/* One row of one head: a column of the page's keys, a row of its values (padding included). */
+/* The scale of the channels [first, first + NN_BLOCK) of a row, as it is stored, and what a value is multiplied with.
+ */
+static uint16_t block_scale(const float *row, int64_t first, int64_t dimension, float *inverse)
+{
+    const float most = 65504.0f; /* the largest of f16 */
+    float largest = 0.0f;
+    for (int64_t i = first; i < nn_min(first + NN_BLOCK, dimension); i++)
+        largest = fabsf(row[i]) > largest ? fabsf(row[i]) : largest;
+    uint16_t scale = nn_f32_to_f16(largest / 127.0f < most ? largest / 127.0f : most);
+    float stored = nn_f16_to_f32(scale);
+    *inverse = stored > 0.0f ? 1.0f / stored : 0.0f;
+    return scale;
+}
+
+/* To nearest, in -127 to 127 also where the scale was rounded down: adding 1.5 x 2^23 leaves no bits for a fraction. */
+static int8_t quantised(float value, float inverse)
+{
+    const float magic = 12582912.0f;
+    float q = value * inverse;
+    q = q > -127.0f ? q : -127.0f;
+    q = q < 127.0f ? q : 127.0f;
+    return (int8_t)((q + magic) - magic);
+}
+
+/* One row of one head in 8 bits: key number `slot` of the page whose keys these are. */
+static void write_key_q8(char *keys, int64_t slot, int64_t d, const float *key)
+{
+    char *panel = keys + slot / NN_PANEL * nn_key_panel_bytes(NN_Q8, d);
+    uint16_t *scales = (uint16_t *)(void *)panel + slot % NN_PANEL;
+    int8_t *numbers = (int8_t *)panel + nn_scales_bytes(NN_Q8, d, NN_PANEL) + slot % NN_PANEL;
+    for (int64_t first = 0; first < d; first += NN_BLOCK) {
+        float inverse;
+        scales[first / NN_BLOCK * NN_PANEL] = block_scale(key, first, d, &inverse);
+        for (int64_t i = first; i < nn_min(first + NN_BLOCK, d); i++)
+            numbers[i * NN_PANEL] = quantised(key[i], inverse);
+    }
+}
+
+static void write_value_q8(char *values, int64_t slot, int64_t d, const float *value)
+{
+    uint16_t *scales = (uint16_t *)(void *)values + slot;
+    int8_t *numbers = (int8_t *)values + nn_scales_bytes(NN_Q8, d, NN_PAGE) + slot * NN_PANEL;
+    for (int64_t first = 0; first < d; first += NN_BLOCK) {
+        float inverse;
+        scales[first / NN_BLOCK * NN_PAGE] = block_scale(value, first, d, &inverse);
+        for (int64_t i = first; i < nn_min(first + NN_BLOCK, d); i++)
+            numbers[i / NN_PANEL * NN_PAGE * NN_PANEL + i % NN_PANEL] = quantised(value[i], inverse);
+    }
+}
+
+/* One row of one head: a column of the page's keys, a row of its values, whose padding stays the zeros of a new page.
+ */
 static void write_head(const write_job *job, int64_t row, int64_t head)
 {
     nn_cache *cache = job->cache;
+    nn_storage storage = cache->config.storage;
     int64_t d = cache->config.head_dimension, position = cache->length + row, slot = position % NN_PAGE;
-    char *keys = nn_page_at(cache, position / NN_PAGE, job->layer, head);
-    char *values = keys + nn_page_keys(d) * nn_storage_bytes(cache->storage);
+    char *keys = nn_page_at(cache, position / NN_PAGE, job->layer, head), *values = keys + nn_values_at(storage, d);
     const float *key = job->key + row * job->stride + head * d, *value = job->value + row * job->stride + head * d;
+    if (storage == NN_Q8) {
+        write_key_q8(keys, slot, d, key);
+        write_value_q8(values, slot, d, value);
+        return;
+    }
     int64_t key_at = slot / NN_PANEL * d * NN_PANEL + slot % NN_PANEL;
     for (int64_t i = 0; i < d; i++)
-        nn_store_value(cache->storage, keys, key_at + i * NN_PANEL, key[i]);
-    for (int64_t i = 0; i < nn_padded_dimension(d); i++)
-        nn_store_value(cache->storage, values, (i / NN_PANEL * NN_PAGE + slot) * NN_PANEL + i % NN_PANEL,
-                       i < d ? value[i] : 0.0f);
+        nn_store_value(storage, keys, key_at + i * NN_PANEL, key[i]);
+    for (int64_t i = 0; i < d; i++)
+        nn_store_value(storage, values, (i / NN_PANEL * NN_PAGE + slot) * NN_PANEL + i % NN_PANEL, value[i]);
 }
 
 /* One row of one head an item; heads outermost, so that a worker stays within a page. */

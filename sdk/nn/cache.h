@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The layout of a cache page, which attention reads as it reads a packed matrix.
- *
- * The layers fall into two groups, those that see everything and those of a sliding window, each with a table of pages
- * of its own. A page holds NN_PAGE positions of all layers of its group. For each layer and key-value head: the keys as
- * NN_PAGE / NN_PANEL panels of [head_dimension][NN_PANEL positions], so that queries times keys is a matrix product
- * over the head dimension; and the values as panels of [NN_PAGE positions][NN_PANEL channels], so that weights times
- * values is one over positions.
+ * The key-value cache from inside. The layers fall into two groups, those that see everything and those of a sliding
+ * window, each with a table of pages of its own. A page holds NN_PAGE positions of all layers of its group: for each
+ * layer and key-value head, keys and values in the layout of cpu/page.h.
  */
 #ifndef NN_CACHE_H
 #define NN_CACHE_H
@@ -30,41 +26,24 @@ typedef struct nn_page_table {
 struct nn_cache {
     nn_context *context;
     nn_cache_config config;
-    nn_storage storage;
     int64_t length; /* committed rows */
     nn_page_table tables[NN_CACHE_GROUPS];
     int32_t slots[]; /* [layers]: number of the layer in its group */
 };
-
-static inline int64_t nn_padded_dimension(int64_t head_dimension)
-{
-    return nn_ceil_divide(head_dimension, NN_PANEL) * NN_PANEL;
-}
-
-/* Elements of one head's keys or values in a page. */
-static inline int64_t nn_page_keys(int64_t head_dimension)
-{
-    return NN_PAGE * head_dimension;
-}
-
-static inline int64_t nn_page_values(int64_t head_dimension)
-{
-    return NN_PAGE * nn_padded_dimension(head_dimension);
-}
 
 static inline int nn_cache_group(const nn_cache_config *config, int64_t layer)
 {
     return config->window > 0 && (!config->windowed || config->windowed[layer]) ? NN_WINDOWED : NN_WHOLE;
 }
 
-/* First element of the keys (values behind them) of a layer and head in page `page`, which must be there. */
+/* The keys (values behind them) of a layer and head in page `page`, which must be there. */
 static inline char *nn_page_at(const nn_cache *cache, int64_t page, int64_t layer, int64_t head)
 {
     const nn_page_table *table = &cache->tables[nn_cache_group(&cache->config, layer)];
     int64_t d = cache->config.head_dimension;
     int64_t head_index = cache->slots[layer] * cache->config.key_value_heads + head;
     return (char *)table->pages[page - table->first] + MORE_ALIGNMENT +
-           head_index * (nn_page_keys(d) + nn_page_values(d)) * nn_storage_bytes(cache->storage);
+           head_index * nn_page_head_bytes(cache->config.storage, d);
 }
 
 #endif

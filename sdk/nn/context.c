@@ -36,6 +36,7 @@ static more_status find_services(nn_context *context, more_error *error)
     if (!context->progress)
         return MORE_ERROR_UNSUPPORTED;
     context->memory = find_service(host, MORE_MEMORY_SERVICE, MORE_STRUCT_SIZE(more_memory_service, release), error);
+    context->profile = find_service(host, MORE_PROFILE_SERVICE, MORE_STRUCT_SIZE(more_profile_service, add), NULL);
     return context->memory ? MORE_OK : MORE_ERROR_UNSUPPORTED;
 }
 
@@ -48,7 +49,10 @@ static more_status choose_kernels(nn_context *context, more_error *error)
     context->kernels = nn_kernels_select(limit, &reason);
     if (!context->kernels)
         return more_fail(error, MORE_ERROR_ARGUMENT,
-                         "LLAVAMORE_CPU is '%s': %s; use baseline, avx2, avx512 or leave it unset", limit, reason);
+                         "LLAVAMORE_CPU is '%s': %s; leave it unset or use one of baseline, avx2, avx512, avx512vnni, "
+                         "avx512bf16, amx",
+                         limit, reason);
+    nn_log(context, MORE_LOG_INFO, "cpu", "kernels: %s (%s)", context->kernels->name, context->kernels->instructions);
     return MORE_OK;
 }
 
@@ -58,7 +62,9 @@ static more_status make_scratch(nn_context *context, more_error *error)
     if (context->workers < 1)
         context->workers = 1;
     context->free_scratch = calloc((size_t)context->workers, sizeof *context->free_scratch);
-    context->scratch = nn_allocate(context, context->workers, NN_SCRATCH * (int64_t)sizeof(float));
+    /* An even number, so that they fill huge pages, without which attention and products are a tenth slower. */
+    int64_t buffers = context->workers + context->workers % 2;
+    context->scratch = nn_allocate(context, buffers, NN_SCRATCH * (int64_t)sizeof(float));
     if (!context->free_scratch || !context->scratch)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for %d scratch buffers of %d bytes", context->workers,
                          NN_SCRATCH * (int)sizeof(float));
@@ -106,6 +112,18 @@ void nn_context_destroy(nn_context *context)
 const char *nn_context_kernels(const nn_context *context)
 {
     return context->kernels->name;
+}
+
+void nn_context_set_arithmetic(nn_context *context, nn_arithmetic arithmetic)
+{
+    static const char *const names[] = {"auto", "exact", "fast"};
+    const nn_pair_kernels *pairs = context->kernels->pairs;
+    context->arithmetic = arithmetic;
+    const char *floats = arithmetic == NN_ARITHMETIC_FAST && pairs ? pairs->instruction : "f32";
+    bool exact = arithmetic == NN_ARITHMETIC_EXACT, many = !exact && pairs && pairs->quantised_rows < INT64_MAX;
+    nn_log(context, MORE_LOG_INFO, "cpu", "arithmetic %s: %s for float weights, %s for quantised ones%s%s",
+           names[arithmetic], floats, exact ? "f32" : "int8", many ? ", of many rows " : "",
+           many ? pairs->instruction : "");
 }
 
 void nn_log(nn_context *context, more_log_level level, const char *component, const char *format, ...)

@@ -4,8 +4,6 @@
  */
 #include "decoder.h"
 
-#include "require.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,28 +229,31 @@ void nn_decoder_close(more_language *decoder)
     free(decoder);
 }
 
-enum { OPTION_KV_CACHE };
+enum { OPTION_KV_CACHE = NN_OPTION_COUNT };
 
 const more_option nn_decoder_options[NN_DECODER_OPTION_COUNT] = {
-    {"kv_cache", MORE_STRING, "f32", 0, 0, "f32|f16|bf16",
-     "Number format of the key-value cache; the 16-bit ones halve its memory and round keys and values."},
+    NN_OPTION_ROWS,
+    {"kv_cache", MORE_STRING, "f32", 0, 0, "f32|f16|bf16|q8",
+     "Number format of the key-value cache; the 16-bit ones halve its memory, q8 halves it again, and round keys and "
+     "values."},
 };
 
-static DLDataType cache_dtype(const more_open *arguments)
+static nn_storage cache_storage(const more_open *arguments)
 {
     const char *name = arguments->option_count > OPTION_KV_CACHE ? arguments->options[OPTION_KV_CACHE].as.s : "f32";
-    return !strcmp(name, "f16") ? more_f16() : !strcmp(name, "bf16") ? more_bf16() : more_f32();
+    nn_storage storage;
+    return nn_storage_named(name, &storage) ? storage : NN_F32;
 }
 
 /* What the sessions need to know, once config and weights are in. */
-static void describe_base(more_language *decoder, DLDataType cache)
+static void describe_base(more_language *decoder, nn_storage cache)
 {
     const nn_decoder_config *config = &decoder->config;
     decoder->base = (nn_language){.context = decoder->context,
                                   .cache = {.layers = config->layers,
                                             .key_value_heads = config->key_value_heads,
                                             .head_dimension = config->head_dimension,
-                                            .dtype = cache,
+                                            .storage = cache,
                                             .window = config->window,
                                             .windowed = config->windowed},
                                   .vocabulary = config->vocabulary,
@@ -270,12 +271,8 @@ static more_status open_parts(more_language *decoder, const more_open *arguments
 {
     const nn_decoder_architecture *architecture = decoder->architecture;
     nn_source source;
-    more_status status = nn_require_host(arguments, architecture->name, error);
+    more_status status = nn_open(arguments, architecture->name, &decoder->context, &source, error);
 
-    if (!status)
-        status = nn_context_create(arguments->host, &decoder->context, error);
-    if (!status)
-        status = nn_source_open(decoder->context, arguments, &source, error);
     if (!status)
         status = architecture->read_config(&source, &decoder->config, error);
     if (!status)
@@ -305,7 +302,7 @@ more_status nn_decoder_open(const nn_decoder_architecture *architecture, const m
         nn_decoder_close(decoder);
         return status;
     }
-    describe_base(decoder, cache_dtype(arguments));
+    describe_base(decoder, cache_storage(arguments));
     *language = decoder;
     return MORE_OK;
 }
@@ -322,8 +319,7 @@ void nn_decoder_describe(const more_language *decoder, more_language_info *info)
                                     .stop_ids = config->stop_ids,
                                     .stop_count = config->stop_count,
                                     .template_name = config->template_name,
-                                    .weight_formats =
-                                        "f32 f16 bf16 gguf.q8_0 gguf.q4_0 gguf.q4_1 gguf.q4_K gguf.q5_K gguf.q6_K"};
+                                    .weight_formats = NN_WEIGHT_FORMATS};
     size_t size = info->struct_size < sizeof own ? info->struct_size : sizeof own;
     memcpy((char *)info + sizeof size, (const char *)&own + sizeof size, size - sizeof size);
 }

@@ -8,6 +8,7 @@
 #define LLAVAMORE_NN_DECODER_H
 
 #include "loader.h"
+#include "options.h"
 #include "sessions.h"
 
 enum {
@@ -157,8 +158,8 @@ void nn_decoder_block_prenorm(const more_language *decoder, const nn_batch *batc
 
 /* ---- The interface ---------------------------------------------------------------------------------------------- */
 
-/* The options of every decoder plugin: kv_cache. */
-#define NN_DECODER_OPTION_COUNT 1
+/* The options of every decoder plugin: those of options.h, kv_cache. */
+#define NN_DECODER_OPTION_COUNT (NN_OPTION_COUNT + 1)
 extern const more_option nn_decoder_options[NN_DECODER_OPTION_COUNT];
 
 /* open() of the interface, for the plugin's architecture. */

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "internal.h"
+#include "profile.h"
 
 enum { PIECE = 1 << 12 /* elements of an element-wise piece; a multiple of every vector */ };
 
@@ -46,8 +46,10 @@ static void layer_norm_rows(void *argument, int64_t begin, int64_t end, int32_t 
 void nn_layer_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight,
                    const float *bias, float epsilon, float *y)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = width, .weight = weight, .bias = bias, .epsilon = epsilon};
     run_rows(context, &job, rows, 2.0, layer_norm_rows);
+    nn_profile_end(context, begin, "layer_norm", rows);
 }
 
 static void rms_norm_rows(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -62,8 +64,10 @@ static void rms_norm_rows(void *argument, int64_t begin, int64_t end, int32_t wo
 void nn_rms_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight, float offset,
                  float epsilon, float *y)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = width, .weight = weight, .number = offset, .epsilon = epsilon};
     run_rows(context, &job, rows, 2.0, rms_norm_rows);
+    nn_profile_end(context, begin, "rms_norm", rows);
 }
 
 static void softmax_rows(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -76,9 +80,11 @@ static void softmax_rows(void *argument, int64_t begin, int64_t end, int32_t wor
 
 void nn_softmax(nn_context *context, float *x, int64_t rows, int64_t width)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.y = x, .width = width};
     if (width > 0)
         run_rows(context, &job, rows, 4.0, softmax_rows);
+    nn_profile_end(context, begin, "softmax", rows);
 }
 
 static void glu_rows(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -93,8 +99,10 @@ static void glu_rows(void *argument, int64_t begin, int64_t end, int32_t worker)
 
 void nn_glu(nn_context *context, nn_activation activation, const float *x, int64_t rows, int64_t width, float *y)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = width, .activation = activation};
     run_rows(context, &job, rows, 4.0, glu_rows);
+    nn_profile_end(context, begin, "glu", rows);
 }
 
 static void activate_pieces(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -107,8 +115,10 @@ static void activate_pieces(void *argument, int64_t begin, int64_t end, int32_t 
 
 void nn_activate(nn_context *context, nn_activation activation, const float *x, int64_t count, float *y)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = count, .activation = activation};
     run_pieces(context, &job, 4.0, activate_pieces);
+    nn_profile_end(context, begin, "activate", count);
 }
 
 static void add_pieces(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -121,8 +131,10 @@ static void add_pieces(void *argument, int64_t begin, int64_t end, int32_t worke
 
 void nn_add(nn_context *context, const float *x, int64_t count, float *y)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = count};
     run_pieces(context, &job, 1.0, add_pieces);
+    nn_profile_end(context, begin, "add", count);
 }
 
 static void scale_pieces(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -135,8 +147,10 @@ static void scale_pieces(void *argument, int64_t begin, int64_t end, int32_t wor
 
 void nn_scale(nn_context *context, float factor, int64_t count, float *y)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.y = y, .width = count, .number = factor};
     run_pieces(context, &job, 1.0, scale_pieces);
+    nn_profile_end(context, begin, "scale", count);
 }
 
 static void softcap_pieces(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -149,8 +163,10 @@ static void softcap_pieces(void *argument, int64_t begin, int64_t end, int32_t w
 
 void nn_softcap(nn_context *context, float cap, int64_t count, float *y)
 {
+    double begin = nn_profile_begin(context);
     element_job job = {.y = y, .width = count, .number = cap};
     run_pieces(context, &job, 4.0, softcap_pieces);
+    nn_profile_end(context, begin, "softcap", count);
 }
 
 typedef struct patch_job {
@@ -178,6 +194,8 @@ static void cut_patches(void *argument, int64_t begin, int64_t end, int32_t work
 
 void nn_patches(nn_context *context, const float *pixels, int64_t height, int64_t width, int64_t patch, float *patches)
 {
+    double begin = nn_profile_begin(context);
     patch_job job = {pixels, height, width, patch, width / patch, patches};
     nn_parallel_sized(context, 3.0 * (double)height * (double)width, height / patch, 1, cut_patches, &job);
+    nn_profile_end(context, begin, "patches", (height / patch) * (width / patch));
 }

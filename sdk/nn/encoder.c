@@ -102,11 +102,14 @@ void nn_encoder_close(more_vision *vision)
 
 /* ---- Opening ---------------------------------------------------------------------------------------------------- */
 
+const more_option nn_encoder_options[NN_ENCODER_OPTION_COUNT] = {NN_ENCODER_OPTION_ROWS};
+
 /* What configure() left, and the numbers that follow. */
 static more_status complete(nn_encoder *encoder, const nn_source *source, const more_open *arguments, more_error *error)
 {
     const char *path = source->weights->path(source->checkpoint);
-    int64_t blocks = arguments->option_count > 0 ? arguments->options[0].as.i : 0;
+    int64_t blocks =
+        arguments->option_count > NN_ENCODER_OPTION_BLOCKS ? arguments->options[NN_ENCODER_OPTION_BLOCKS].as.i : 0;
 
     if (encoder->intermediate < 1)
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: intermediate_size is missing", path);
@@ -136,11 +139,7 @@ more_status nn_encoder_open(const nn_encoder_kind *kind, const more_open *argume
     if (!encoder)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for %s", kind->name);
     encoder->kind = kind;
-    status = nn_require_host(arguments, kind->name, error);
-    if (!status)
-        status = nn_context_create(arguments->host, &encoder->context, error);
-    if (!status)
-        status = nn_source_open(encoder->context, arguments, &source, error);
+    status = nn_open(arguments, kind->name, &encoder->context, &source, error);
     if (!status)
         status = kind->configure(encoder, &source, arguments, error);
     if (!status)
@@ -167,8 +166,7 @@ void nn_encoder_describe(const more_vision *vision, more_vision_info *info)
                                   .prefix_tokens = encoder->prefix_tokens,
                                   .resolutions = encoder->resolutions,
                                   .preprocess = encoder->preprocess,
-                                  .weight_formats =
-                                      "f32 f16 bf16 gguf.q8_0 gguf.q4_0 gguf.q4_1 gguf.q4_K gguf.q5_K gguf.q6_K"};
+                                  .weight_formats = NN_WEIGHT_FORMATS};
     size_t size = info->struct_size < sizeof own ? info->struct_size : sizeof own;
 
     memcpy((char *)info + sizeof size, (const char *)&own + sizeof size, size - sizeof size);

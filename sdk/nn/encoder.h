@@ -16,6 +16,7 @@
 #define LLAVAMORE_NN_ENCODER_H
 
 #include "loader.h"
+#include "options.h"
 
 #include <llavamore/vision.h>
 
@@ -133,13 +134,17 @@ more_status nn_encoder_embed_patches(const nn_encoder *encoder, nn_arena *arena,
 
 /* ---- The interface ---------------------------------------------------------------------------------------------- */
 
-/* The option that every encoder has; the first row of the plugin's option table. */
-#define NN_ENCODER_BLOCKS_OPTION                                                                                       \
+/* The options that every encoder has, those of options.h first; the first rows of the plugin's table. */
+enum { NN_ENCODER_OPTION_BLOCKS = NN_OPTION_COUNT, NN_ENCODER_OPTION_COUNT };
+#define NN_ENCODER_OPTION_ROWS                                                                                         \
+    NN_OPTION_ROWS,                                                                                                    \
     {                                                                                                                  \
         "blocks", MORE_INT64, "0", 0, 1024, NULL,                                                                      \
             "Number of transformer blocks to load, counted from the first; 0 = all. Later hidden states cannot be "    \
             "asked for."                                                                                               \
     }
+/* The table of a plugin that has no more than these. */
+extern const more_option nn_encoder_options[NN_ENCODER_OPTION_COUNT];
 
 /* The body of the plugin's open(). */
 more_status nn_encoder_open(const nn_encoder_kind *kind, const more_open *arguments, more_vision **vision,

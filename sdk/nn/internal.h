@@ -5,6 +5,7 @@
 #ifndef NN_INTERNAL_H
 #define NN_INTERNAL_H
 
+#include <llavamore/profile.h>
 #include <pthread.h>
 
 #include "cpu/kernels.h"
@@ -22,7 +23,9 @@ struct nn_context {
     const more_threads_service *threads;
     const more_progress_service *progress;
     const more_memory_service *memory;
+    const more_profile_service *profile; /* NULL where the host has none */
     const nn_kernels *kernels;
+    nn_arithmetic arithmetic;
     int32_t workers;
 
     pthread_mutex_t lock;    /* guards what follows */
@@ -37,7 +40,9 @@ struct nn_matrix {
     int64_t rows, columns;
     int64_t panels;
     nn_storage storage;
-    void *data; /* [panels][columns][NN_PANEL], from the host's memory service */
+    /* From the host's memory service. Floats: [panels][columns][NN_PANEL]. Quantised: [panels][steps of NN_STEP columns,
+     * the last filled up with zeros], a step as nn_step_bytes says. */
+    void *data;
 };
 
 /* A scratch buffer of NN_SCRATCH floats, 64-byte aligned, for the body of one parallel piece of work. There are as many
@@ -62,17 +67,40 @@ void nn_parallel_sized(nn_context *context, double operations, int64_t items, in
 typedef void (*nn_unit_function)(void *argument, int64_t unit, float *scratch);
 void nn_parallel_units(nn_context *context, double operations, int64_t units, nn_unit_function body, void *argument);
 
-/* False when dtype is none of the stored types. */
+/* nn_linear in int8 products, for quantised weights. False, and nothing done, where the arithmetic forbids it or there
+ * is no memory for the quantised activations. */
+bool nn_linear_int8(nn_context *context, const nn_linear_args *args);
+
+/* nn_linear by the kernels of 16-bit products. False, and nothing done, where they are not for this call: what the
+ * arithmetic and the storage say, or no memory for the rounded activations. */
+bool nn_linear_pairs(nn_context *context, const nn_linear_args *args);
+
+/* False when dtype is none of the float storages. */
 bool nn_storage_of(DLDataType dtype, nn_storage *storage);
+/* Only of float storages: the type, and the bytes of an element. */
 DLDataType nn_storage_dtype(nn_storage storage);
 static inline int64_t nn_storage_bytes(nn_storage storage)
 {
     return storage == NN_F32 ? 4 : 2;
 }
 
+static inline bool nn_is_quantised(nn_storage storage)
+{
+    return storage >= NN_FLOATS;
+}
+
 static inline int64_t nn_ceil_divide(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
+}
+
+/* Bytes of a panel of a matrix of `columns` columns, and of its part from column k on (a multiple of NN_STEP where the
+ * storage is quantised). */
+static inline int64_t nn_panel_bytes(nn_storage storage, int64_t columns)
+{
+    if (nn_is_quantised(storage))
+        return nn_ceil_divide(columns, NN_STEP) * nn_step_bytes(storage);
+    return columns * NN_PANEL * nn_storage_bytes(storage);
 }
 
 static inline int64_t nn_min(int64_t a, int64_t b)

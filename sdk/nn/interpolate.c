@@ -5,7 +5,7 @@
  */
 #include <math.h>
 
-#include "internal.h"
+#include "profile.h"
 
 enum { WIDTH_AT_ONCE = 256 /* floats of two rows on the stack */ };
 
@@ -161,6 +161,7 @@ static void resize_positions(void *argument, int64_t begin, int64_t end, int32_t
 void nn_resize_table(nn_context *context, const float *table, int64_t rows_in, int64_t columns_in, int64_t width,
                      int64_t rows_out, int64_t columns_out, nn_resize_filter filter, float *resized)
 {
+    double begin = nn_profile_begin(context);
     int64_t positions = rows_out * columns_out;
     resize_job job = {.table = table, .width = width, .columns_out = columns_out, .resized = resized};
 
@@ -169,4 +170,5 @@ void nn_resize_table(nn_context *context, const float *table, int64_t rows_in, i
     job.vertical = (axis){rows_in, (float)rows_in / (float)rows_out, filter};
     job.horizontal = (axis){columns_in, (float)columns_in / (float)columns_out, filter};
     nn_parallel_sized(context, 16.0 * (double)positions * (double)width, positions, 1, resize_positions, &job);
+    nn_profile_end(context, begin, "resize_table", positions);
 }

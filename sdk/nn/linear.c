@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * y = activation(x W^T + bias) + residual: the one matrix entry. One row streams the packed weights once, straight from
+ * y = activation(x W^T + bias) + residual: the one matrix entry, and its f32 arithmetic (linear_int8.c has that of
+ * quantised weights, linear_bf16.c that of 16-bit products). One row streams the packed weights once, straight from
  * memory. Several rows are cut into blocks that a worker handles alone: rows are packed a block of k at a time, and
  * every group of panels, widened to f32 where many rows share it, goes through all tiles of the block.
  */
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "profile.h"
 
 enum {
     STREAM_LEAST = 4, /* panels of one unit of a single row's work: at least what a kernel takes side by side */
@@ -39,7 +41,8 @@ static void finish_row(const linear_job *job, const float *c, int64_t row, int64
 
 static const char *panel_at(const nn_matrix *weight, int64_t panel, int64_t k)
 {
-    return (const char *)weight->data + (panel * weight->columns + k) * NN_PANEL * nn_storage_bytes(weight->storage);
+    return (const char *)weight->data + panel * nn_panel_bytes(weight->storage, weight->columns) +
+           nn_panel_bytes(weight->storage, k);
 }
 
 static void stream_row(void *argument, int64_t unit, float *scratch)
@@ -115,9 +118,9 @@ static void multiply_group(const linear_job *job, const block *b, const block_me
     tile->w = panel_at(w, panel, k);
     tile->panel_stride = w->columns * NN_PANEL;
     tile->ahead = group_after(job, b, panel, k);
-    tile->ahead_stride = tile->panel_stride * nn_storage_bytes(storage);
-    tile->ahead_step = NN_PANEL * nn_storage_bytes(storage);
-    if (storage != NN_F32 && b->last_tile - b->first_tile >= WIDEN_TILES) {
+    tile->ahead_stride = nn_panel_bytes(storage, w->columns);
+    tile->ahead_step = nn_panel_bytes(storage, NN_STEP) / NN_STEP;
+    if (nn_is_quantised(storage) || (storage != NN_F32 && b->last_tile - b->first_tile >= WIDEN_TILES)) {
         for (int64_t p = 0; p < tile->panels; p++)
             job->kernels->widen[storage](panel_at(w, panel + p, k), tile->depth * NN_PANEL,
                                          memory->panels + p * tile->depth * NN_PANEL);
@@ -188,11 +191,13 @@ static void multiply_few(void *argument, int64_t unit, float *scratch)
     finish_block(job, &b, c);
 }
 
-/* Whether all rows make one tile and their packed form fits beside the sums. */
+/* Whether all rows make one tile, their packed form fits beside the sums, and the kernels read the weights as they are.
+ */
 static bool is_few(const linear_job *job)
 {
     int64_t blocks = nn_ceil_divide(job->weight->columns, NN_K_BLOCK);
-    return job->tiles == 1 && job->args->rows * (blocks * NN_X_STRIDE + job->c_stride) <= NN_SCRATCH;
+    return job->tiles == 1 && !nn_is_quantised(job->weight->storage) &&
+           job->args->rows * (blocks * NN_X_STRIDE + job->c_stride) <= NN_SCRATCH;
 }
 
 /* ---- Entry ------------------------------------------------------------------------------------------------------ */
@@ -217,16 +222,16 @@ static int64_t choose_columns(const linear_job *job)
     return best;
 }
 
-void nn_linear(nn_context *context, const nn_linear_args *args)
+static void multiply_any(nn_context *context, const nn_linear_args *args)
 {
     const nn_matrix *w = args->weight;
     linear_job job = {.context = context, .kernels = context->kernels, .args = args, .weight = w};
-    if (args->rows <= 0 || w->rows <= 0)
+    if (args->rows <= 0 || w->rows <= 0 || nn_linear_pairs(context, args) || nn_linear_int8(context, args))
         return;
     job.x_stride = args->x_stride ? args->x_stride : w->columns;
     job.y_stride = args->y_stride ? args->y_stride : w->rows;
     double operations = (double)args->rows * (double)w->rows * (double)w->columns;
-    if (args->rows == 1) {
+    if (args->rows == 1 && !nn_is_quantised(w->storage)) {
         int64_t share = w->panels / (8 * (int64_t)context->workers) / STREAM_LEAST * STREAM_LEAST;
         job.unit_panels = nn_max(STREAM_LEAST, nn_min(share, STREAM_MOST));
         nn_parallel_units(context, operations, nn_ceil_divide(w->panels, job.unit_panels), stream_row, &job);
@@ -238,4 +243,11 @@ void nn_linear(nn_context *context, const nn_linear_args *args)
     job.block_columns = choose_columns(&job);
     int64_t units = job.row_blocks * nn_ceil_divide(w->rows, job.block_columns);
     nn_parallel_units(context, operations, units, is_few(&job) ? multiply_few : multiply_unit, &job);
+}
+
+void nn_linear(nn_context *context, const nn_linear_args *args)
+{
+    double begin = nn_profile_begin(context);
+    multiply_any(context, args);
+    nn_profile_end_linear(context, begin, args->weight, args->rows);
 }

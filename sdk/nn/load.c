@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Loading matrices and vectors from a checkpoint: straight from the map where the host gives the raw bytes, by
- * read_rows where something stands between (a transform, a merge, synthetic weights).
+ * read_stored_rows where the rows only have another order, by read_rows where the numbers change on the way (a
+ * transform, a merge, synthetic weights, blocks that no packed storage holds).
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -9,12 +10,41 @@
 
 #include "pack.h"
 
+/* A stored format that is taken. */
+typedef struct stored_format {
+    const char *name;
+    nn_storage storage;   /* what a matrix of it becomes */
+    bool packable;        /* nn_pack_panel takes its rows as `row` */
+    nn_row_format row;    /* else they are read as this */
+    int32_t block, bytes; /* elements and bytes of a block; 1 and the element's for floats */
+} stored_format;
+
+static const stored_format formats[] = {
+    {"f32", NN_F32, true, NN_ROW_F32, 1, 4},
+    {"f16", NN_F16, true, NN_ROW_F16, 1, 2},
+    {"bf16", NN_BF16, true, NN_ROW_BF16, 1, 2},
+    {"gguf.q8_0", NN_Q8, true, NN_ROW_Q8_0, 32, 34},
+    {"gguf.q4_0", NN_Q4, true, NN_ROW_Q4_0, 32, 18},
+    {"gguf.q4_1", NN_Q4_OFFSET, true, NN_ROW_Q4_1, 32, 20},
+    {"gguf.q4_K", NN_Q4_OFFSET, true, NN_ROW_Q4_K, 256, 144},
+    {"gguf.q5_K", NN_Q8, false, NN_ROW_F32, 256, 176},
+    {"gguf.q6_K", NN_Q8, false, NN_ROW_F32, 256, 210},
+};
+
+/* How rows are had. */
+typedef enum access { FROM_MAP, AS_STORED, CONVERTED } access;
+
 /* A tensor that was found and whose format and byte count are sound. */
 typedef struct tensor {
     const char *name; /* canonical */
     more_weight_info info;
-    nn_storage storage;
+    const stored_format *format;
     int64_t rows, columns; /* as read_rows sees it; a rank 0 or 1 is one row */
+
+    /* of matrices */
+    access access;
+    nn_row_format row;  /* of what access gives */
+    nn_storage storage; /* it would have alone */
 } tensor;
 
 static const char *path_of(const nn_source *source)
@@ -31,19 +61,31 @@ static void write_shape(const more_weight_info *info, char *text, size_t size)
         snprintf(text + used, size - used, "]");
 }
 
-static bool format_storage(const char *format, nn_storage *storage)
+/* ---- Finding ---------------------------------------------------------------------------------------------------- */
+
+static const stored_format *find_format(const char *name)
 {
-    if (!strcmp(format, "f32"))
-        *storage = NN_F32;
-    else if (!strcmp(format, "f16"))
-        *storage = NN_F16;
-    else if (!strcmp(format, "bf16"))
-        *storage = NN_BF16;
-    else if (!strncmp(format, "gguf.", 5))
-        *storage = NN_F16; /* rounds by 2^-12, a sixteenth of the step of 8-bit blocks at their largest number */
-    else
-        return false;
-    return true;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (!strcmp(formats[i].name, name))
+            return &formats[i];
+    return NULL;
+}
+
+/* Rows and columns; false where the shape is none, rows are no whole blocks, or the mapped bytes are not its own. */
+static bool take_shape(tensor *found)
+{
+    const more_weight_info *info = &found->info;
+    int64_t bytes = found->format->bytes;
+    found->rows = info->rank > 1 ? info->shape[0] : 1;
+    found->columns = 1;
+    bool sound = found->rows >= 0;
+    for (int32_t i = info->rank > 1 ? 1 : 0; i < info->rank; i++)
+        sound =
+            sound && info->shape[i] >= 0 && !__builtin_mul_overflow(found->columns, info->shape[i], &found->columns);
+    sound = sound && found->columns % found->format->block == 0 &&
+            !__builtin_mul_overflow(bytes, found->rows, &bytes) &&
+            !__builtin_mul_overflow(bytes, found->columns / found->format->block, &bytes);
+    return sound && (!info->data || info->bytes == (size_t)bytes);
 }
 
 static more_status find_tensor(const nn_source *source, const char *name, tensor *found, more_error *error)
@@ -55,34 +97,69 @@ static more_status find_tensor(const nn_source *source, const char *name, tensor
     if (status)
         return status;
     more_weight_info *info = &found->info;
-    if (!strncmp(info->format, "gguf.", 5)) { /* blocks of quantised numbers, which read_rows turns into plain ones */
-        info->data = NULL;
-        info->bytes = 0;
-    }
     if (info->rank < 0 || info->rank > MORE_MAX_RANK)
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has %d dimensions, at most %d are possible",
                          path_of(source), info->name, info->rank, MORE_MAX_RANK);
-    if (!format_storage(info->format, &found->storage))
+    found->format = find_format(info->format);
+    if (!found->format)
         return more_fail(error, MORE_ERROR_UNSUPPORTED,
-                         "%s: tensor '%s' is stored as %s, but only f32, f16, bf16 and GGUF's "
-                         "quantised formats can be loaded",
+                         "%s: tensor '%s' is stored as %s, but only " NN_WEIGHT_FORMATS " can be loaded",
                          path_of(source), info->name, info->format);
-    int64_t bytes = nn_storage_bytes(found->storage);
-    found->rows = info->rank > 1 ? info->shape[0] : 1;
-    found->columns = 1;
-    bool sound = found->rows >= 0;
-    for (int32_t i = info->rank > 1 ? 1 : 0; i < info->rank; i++)
-        sound =
-            sound && info->shape[i] >= 0 && !__builtin_mul_overflow(found->columns, info->shape[i], &found->columns);
-    sound = sound && !__builtin_mul_overflow(bytes, found->rows, &bytes) &&
-            !__builtin_mul_overflow(bytes, found->columns, &bytes);
-    if (!sound || (info->data && info->bytes != (size_t)bytes)) {
-        char shape[256];
-        write_shape(info, shape, sizeof shape);
-        return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' of shape %s and format %s has %zu bytes of data",
-                         path_of(source), info->name, shape, info->format, info->bytes);
+    if (take_shape(found))
+        return MORE_OK;
+    char shape[256];
+    write_shape(info, shape, sizeof shape);
+    return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' of shape %s and format %s has %zu bytes of data",
+                     path_of(source), info->name, shape, info->format, info->bytes);
+}
+
+/* ---- Storage ---------------------------------------------------------------------------------------------------- */
+
+static int bits_of(nn_storage storage)
+{
+    static const int bits[NN_STORAGES] = {
+        [NN_F32] = 32, [NN_F16] = 16, [NN_BF16] = 16, [NN_Q8] = 8, [NN_Q4] = 4, [NN_Q4_OFFSET] = 4};
+    return bits[storage];
+}
+
+/* How the rows of a matrix are had, and what it becomes by itself. */
+static void choose_access(const nn_source *source, tensor *found)
+{
+    const stored_format *format = found->format;
+    bool stored =
+        format->packable &&
+        (found->info.data || (MORE_HAS(source->weights, more_weights_service, read_stored_rows) &&
+                              !source->weights->read_stored_rows(source->checkpoint, found->name, 0, 0, NULL, NULL)));
+    found->access = !stored ? CONVERTED : found->info.data ? FROM_MAP : AS_STORED;
+    found->row = stored || format->block == 1 ? format->row : NN_ROW_F32;
+    /* Numbers that were changed are no longer those that 4 bits hold. */
+    found->storage = stored || format->block == 1 ? format->storage : NN_Q8;
+    if (nn_is_quantised(source->quantise) && bits_of(source->quantise) < bits_of(found->storage))
+        found->storage = source->quantise;
+}
+
+/* Whether `storage` holds the numbers of a part as well as the storage that it would have alone. */
+static bool holds(nn_storage storage, const tensor *part)
+{
+    if (storage == part->storage || storage == NN_F32)
+        return true;
+    if (storage == NN_Q4_OFFSET)
+        return part->storage == NN_Q4 && part->row != NN_ROW_Q4_0;
+    return storage != NN_BF16 && nn_is_quantised(part->storage) && storage != NN_Q4;
+}
+
+/* The smallest that holds all parts; NN_F32 does. */
+static nn_storage common_storage(const tensor *parts, int32_t count)
+{
+    static const nn_storage smallest_first[] = {NN_Q4, NN_Q4_OFFSET, NN_Q8, NN_F16, NN_BF16};
+    for (size_t i = 0; i < sizeof smallest_first / sizeof *smallest_first; i++) {
+        bool all = true;
+        for (int32_t k = 0; k < count; k++)
+            all = all && holds(smallest_first[i], &parts[k]);
+        if (all)
+            return smallest_first[i];
     }
-    return MORE_OK;
+    return NN_F32;
 }
 
 static more_status find_matrix(const nn_source *source, const char *name, int64_t rows, int64_t columns, tensor *found,
@@ -91,22 +168,14 @@ static more_status find_matrix(const nn_source *source, const char *name, int64_
     more_status status = find_tensor(source, name, found, error);
     if (status)
         return status;
-    if (found->info.rank >= 2 && found->rows == rows && found->columns == columns)
+    if (found->info.rank >= 2 && found->rows == rows && found->columns == columns) {
+        choose_access(source, found);
         return MORE_OK;
+    }
     char shape[256];
     write_shape(&found->info, shape, sizeof shape);
     return more_fail(error, MORE_ERROR_CORRUPT, "%s: tensor '%s' has shape %s, but the config asks for [%lld, %lld]",
                      path_of(source), found->info.name, shape, (long long)rows, (long long)columns);
-}
-
-more_status nn_tensor_check(const nn_source *source, const char *name, int64_t rows, int64_t columns, DLDataType *dtype,
-                            more_error *error)
-{
-    tensor found;
-    more_status status = find_matrix(source, name, rows, columns, &found, error);
-    if (!status)
-        *dtype = nn_storage_dtype(found.storage);
-    return status;
 }
 
 /* ---- Matrices --------------------------------------------------------------------------------------------------- */
@@ -133,25 +202,26 @@ static void report(load_job *job, more_status status, const more_error *error)
 static more_status take_rows(load_job *job, const tensor *part, int64_t first, int64_t count, char *buffer,
                              const void **rows, more_error *error)
 {
-    int64_t row_bytes = part->columns * nn_storage_bytes(part->storage);
+    const nn_source *source = job->source;
+    int64_t row_bytes = nn_row_bytes(part->row, part->columns);
     const char *base = buffer;
-    if (part->info.data) {
+    more_status status = MORE_OK;
+    if (part->access == FROM_MAP)
         base = (const char *)part->info.data + first * row_bytes;
-    } else {
-        more_status status = job->source->weights->read_rows(job->source->checkpoint, part->name, first, count,
-                                                             nn_storage_dtype(part->storage), buffer, error);
-        if (status)
-            return status;
-    }
-    for (int64_t r = 0; r < count; r++)
+    else if (part->access == AS_STORED)
+        status = source->weights->read_stored_rows(source->checkpoint, part->name, first, count, buffer, error);
+    else
+        status = source->weights->read_rows(source->checkpoint, part->name, first, count,
+                                            nn_storage_dtype((nn_storage)part->row), buffer, error);
+    for (int64_t r = 0; r < count && !status; r++)
         rows[r] = base + r * row_bytes;
-    return MORE_OK;
+    return status;
 }
 
 static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_error *error)
 {
     const void *rows[NN_PANEL] = {NULL};
-    nn_storage from[NN_PANEL] = {NN_F32};
+    nn_row_format from[NN_PANEL] = {NN_ROW_F32};
     int64_t start = panel * NN_PANEL, end = start + NN_PANEL, part_start = 0;
     for (int32_t i = 0; i < job->count; i++) {
         const tensor *part = &job->parts[i];
@@ -164,7 +234,7 @@ static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_e
             if (status)
                 return status;
             for (int64_t r = lane; r < last - start; r++)
-                from[r] = part->storage;
+                from[r] = part->row;
         }
         part_start += part->rows;
     }
@@ -175,7 +245,7 @@ static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_e
 static bool all_mapped(const load_job *job)
 {
     for (int32_t i = 0; i < job->count; i++)
-        if (!job->parts[i].info.data)
+        if (job->parts[i].access != FROM_MAP)
             return false;
     return true;
 }
@@ -203,15 +273,6 @@ static void load_panels(void *argument, int64_t begin, int64_t end, int32_t work
     nn_release(job->source->context, buffer);
 }
 
-/* Of different stored types the widest; f32 where two 16-bit ones meet, since neither holds the other. */
-static nn_storage common_storage(const tensor *parts, int32_t count)
-{
-    for (int32_t i = 1; i < count; i++)
-        if (parts[i].storage != parts[0].storage)
-            return NN_F32;
-    return parts[0].storage;
-}
-
 static more_status load_parts(const nn_source *source, const tensor *parts, int32_t count, nn_matrix **matrix,
                               more_error *error)
 {
@@ -237,19 +298,40 @@ static more_status load_parts(const nn_source *source, const tensor *parts, int3
     return MORE_OK;
 }
 
-more_status nn_matrix_load_stacked(const nn_source *source, int32_t count, const char *const *names,
-                                   const int64_t *rows, int64_t columns, nn_matrix **matrix, more_error *error)
+/* Finds and checks the parts of a stack, which the caller frees in any case. */
+static more_status find_parts(const nn_source *source, int32_t count, const char *const *names, const int64_t *rows,
+                              int64_t columns, tensor **parts, more_error *error)
 {
-    *matrix = NULL;
+    *parts = NULL;
     if (count < 1)
         return more_fail(error, MORE_ERROR_ARGUMENT, "%s: a stacked matrix of %d tensors was asked for",
                          path_of(source), count);
-    tensor *parts = calloc((size_t)count, sizeof *parts);
-    if (!parts)
+    *parts = calloc((size_t)count, sizeof **parts);
+    if (!*parts)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory to load tensor '%s'", names[0]);
     more_status status = MORE_OK;
     for (int32_t i = 0; i < count && !status; i++)
-        status = find_matrix(source, names[i], rows[i], columns, &parts[i], error);
+        status = find_matrix(source, names[i], rows[i], columns, &(*parts)[i], error);
+    return status;
+}
+
+more_status nn_matrix_check(const nn_source *source, int32_t count, const char *const *names, const int64_t *rows,
+                            int64_t columns, nn_storage *storage, more_error *error)
+{
+    tensor *parts;
+    more_status status = find_parts(source, count, names, rows, columns, &parts, error);
+    if (!status)
+        *storage = common_storage(parts, count);
+    free(parts);
+    return status;
+}
+
+more_status nn_matrix_load_stacked(const nn_source *source, int32_t count, const char *const *names,
+                                   const int64_t *rows, int64_t columns, nn_matrix **matrix, more_error *error)
+{
+    tensor *parts;
+    *matrix = NULL;
+    more_status status = find_parts(source, count, names, rows, columns, &parts, error);
     if (!status && !source->metadata_only)
         status = load_parts(source, parts, count, matrix, error);
     free(parts);
@@ -271,9 +353,9 @@ static more_status read_vector(const nn_source *source, const tensor *found, int
     if (!values)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for the %lld values of tensor '%s'", (long long)count,
                          found->info.name);
-    if (found->info.data) {
+    if (found->info.data && found->format->block == 1) {
         for (int64_t i = 0; i < count; i++)
-            values[i] = nn_stored_value(found->storage, found->info.data, i);
+            values[i] = nn_stored_value(found->format->storage, found->info.data, i);
     } else {
         more_status status =
             source->weights->read_rows(source->checkpoint, found->name, 0, found->rows, more_f32(), values, error);

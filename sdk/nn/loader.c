@@ -16,9 +16,9 @@ static const char *expand(const char *pattern, int64_t layer, char name[NAME_SIZ
     return name;
 }
 
-static void count_matrix(nn_loader *loader, int64_t rows, int64_t columns, DLDataType dtype)
+static void count_matrix(nn_loader *loader, int64_t rows, int64_t columns, nn_storage storage)
 {
-    loader->bytes += nn_matrix_bytes(rows, columns, dtype);
+    loader->bytes += nn_matrix_bytes(rows, columns, storage);
 }
 
 static void count_vector(nn_loader *loader, int64_t count)
@@ -33,6 +33,17 @@ void nn_load_matrix(nn_loader *loader, const char *name, int64_t layer, int64_t 
     nn_load_stacked(loader, &part, 1, layer, columns, matrix);
 }
 
+void nn_load_convolution(nn_loader *loader, const char *name, int64_t rows, int64_t columns, nn_matrix **matrix)
+{
+    const nn_source *source = loader->source;
+    nn_source as_stored = *source;
+
+    as_stored.quantise = NN_F32;
+    loader->source = &as_stored;
+    nn_load_matrix(loader, name, 0, rows, columns, matrix);
+    loader->source = source;
+}
+
 void nn_load_stacked(nn_loader *loader, const nn_part *parts, int32_t count, int64_t layer, int64_t columns,
                      nn_matrix **matrix)
 {
@@ -40,25 +51,21 @@ void nn_load_stacked(nn_loader *loader, const nn_part *parts, int32_t count, int
     const char *pointers[NN_MAX_PARTS];
     int64_t rows[NN_MAX_PARTS];
     int64_t total = 0;
-    DLDataType dtype = more_f32();
+    nn_storage storage;
 
     *matrix = NULL;
-    for (int32_t i = 0; i < count && !loader->status; i++) {
-        DLDataType own;
+    if (loader->status)
+        return;
+    for (int32_t i = 0; i < count; i++) {
         pointers[i] = expand(parts[i].name, layer, names[i]);
         rows[i] = parts[i].rows;
         total += rows[i];
-        loader->status = nn_tensor_check(loader->source, pointers[i], rows[i], columns, &own, loader->error);
-        if (loader->status)
-            return;
-        /* Parts of different types are packed as f32, which holds them all. */
-        dtype = i == 0 || more_dtype_equal(own, dtype) ? own : more_f32();
     }
-    if (loader->status)
-        return;
-    loader->status = nn_matrix_load_stacked(loader->source, count, pointers, rows, columns, matrix, loader->error);
+    loader->status = nn_matrix_check(loader->source, count, pointers, rows, columns, &storage, loader->error);
     if (!loader->status)
-        count_matrix(loader, total, columns, dtype);
+        loader->status = nn_matrix_load_stacked(loader->source, count, pointers, rows, columns, matrix, loader->error);
+    if (!loader->status)
+        count_matrix(loader, total, columns, storage);
 }
 
 void nn_load_vector(nn_loader *loader, const char *name, int64_t layer, int64_t count, float **vector)
@@ -105,10 +112,10 @@ void nn_load_stacked_vector(nn_loader *loader, const nn_part *parts, int32_t cou
 
 void nn_load_table(nn_loader *loader, const char *name, int64_t rows, int64_t columns, float **table)
 {
-    DLDataType dtype;
+    nn_storage storage;
 
     *table = NULL;
     if (!loader->status)
-        loader->status = nn_tensor_check(loader->source, name, rows, columns, &dtype, loader->error);
+        loader->status = nn_matrix_check(loader->source, 1, &name, &rows, columns, &storage, loader->error);
     nn_load_vector(loader, name, 0, rows * columns, table);
 }

@@ -27,6 +27,9 @@ typedef struct nn_part {
 /* A matrix [rows, columns]; *matrix stays NULL on failure and when only metadata is asked for, as in all below. */
 void nn_load_matrix(nn_loader *loader, const char *name, int64_t layer, int64_t rows, int64_t columns,
                     nn_matrix **matrix);
+/* The same for what stays as it is stored whatever source->quantise says: the convolution that turns pixels into the
+ * first hidden state, small beside the rest and all that every block sees of the picture. */
+void nn_load_convolution(nn_loader *loader, const char *name, int64_t rows, int64_t columns, nn_matrix **matrix);
 /* Up to NN_MAX_PARTS matrices of the same columns as one, see nn_matrix_load_stacked. */
 void nn_load_stacked(nn_loader *loader, const nn_part *parts, int32_t count, int64_t layer, int64_t columns,
                      nn_matrix **matrix);

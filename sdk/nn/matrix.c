@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packed matrices: memory, packing, and rows back.
+ * Packed matrices: their storages, memory, and entries.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "half.h"
 #include "pack.h"
+#include "profile.h"
 
 bool nn_storage_of(DLDataType dtype, nn_storage *storage)
 {
@@ -26,55 +26,51 @@ DLDataType nn_storage_dtype(nn_storage storage)
     return storage == NN_F16 ? more_f16() : storage == NN_BF16 ? more_bf16() : more_f32();
 }
 
-float nn_stored_value(nn_storage storage, const void *values, int64_t index)
+static const char *const storage_names[NN_STORAGES] = {"f32", "f16", "bf16", "q8", "q4", "q4_1"};
+
+const char *nn_storage_name(nn_storage storage)
 {
-    const char *at = (const char *)values + index * nn_storage_bytes(storage);
-    uint16_t half;
-    float value;
-    if (storage == NN_F32) {
-        memcpy(&value, at, sizeof value); /* a file's tensors need not be aligned */
-        return value;
+    return storage_names[storage];
+}
+
+bool nn_storage_named(const char *name, nn_storage *storage)
+{
+    for (int i = 0; i < NN_STORAGES; i++) {
+        if (!strcmp(name, storage_names[i])) {
+            *storage = (nn_storage)i;
+            return true;
+        }
     }
-    memcpy(&half, at, sizeof half);
-    return storage == NN_F16 ? nn_f16_to_f32(half) : nn_bf16_to_f32(half);
+    return false;
 }
 
-void nn_store_value(nn_storage storage, void *values, int64_t index, float value)
+int64_t nn_matrix_bytes(int64_t rows, int64_t columns, nn_storage storage)
 {
-    if (storage == NN_F32)
-        ((float *)values)[index] = value;
-    else
-        ((uint16_t *)values)[index] = storage == NN_F16 ? nn_f32_to_f16(value) : nn_f32_to_bf16(value);
-}
-
-int64_t nn_matrix_bytes(int64_t rows, int64_t columns, DLDataType dtype)
-{
-    return nn_ceil_divide(rows, NN_PANEL) * NN_PANEL * columns * dtype.bits / 8;
+    return nn_ceil_divide(rows, NN_PANEL) * nn_panel_bytes(storage, columns);
 }
 
 more_status nn_matrix_create(nn_context *context, const char *name, int64_t rows, int64_t columns, nn_storage storage,
                              nn_matrix **result, more_error *error)
 {
-    int64_t padded, elements;
     *result = NULL;
-    if (rows < 1 || columns < 1 || rows > INT64_MAX - NN_PANEL)
+    if (rows < 1 || columns < 1)
         return more_fail(error, MORE_ERROR_ARGUMENT, "matrix '%s' is [%lld, %lld], but needs at least one element",
                          name, (long long)rows, (long long)columns);
-    padded = nn_ceil_divide(rows, NN_PANEL) * NN_PANEL;
     nn_matrix *matrix = NULL;
-    if (!__builtin_mul_overflow(padded, columns, &elements))
+    const int64_t most = INT64_MAX / 128; /* keeps the products below within 64 bits */
+    if (rows < most && columns < most)
         matrix = calloc(1, sizeof *matrix);
     if (matrix) {
         matrix->rows = rows;
         matrix->columns = columns;
-        matrix->panels = padded / NN_PANEL;
+        matrix->panels = nn_ceil_divide(rows, NN_PANEL);
         matrix->storage = storage;
-        matrix->data = nn_allocate(context, elements, nn_storage_bytes(storage));
+        matrix->data = nn_allocate(context, matrix->panels, nn_panel_bytes(storage, columns));
     }
     if (!matrix || !matrix->data) {
         free(matrix);
-        return more_fail(error, MORE_ERROR_MEMORY, "no memory for matrix '%s' [%lld, %lld] of %lld bytes an element",
-                         name, (long long)rows, (long long)columns, (long long)nn_storage_bytes(storage));
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for matrix '%s' [%lld, %lld] stored as %s", name,
+                         (long long)rows, (long long)columns, nn_storage_name(storage));
     }
     *result = matrix;
     return MORE_OK;
@@ -88,58 +84,6 @@ void nn_matrix_free(nn_context *context, nn_matrix *matrix)
     free(matrix);
 }
 
-enum { PACK_BLOCK = 32 /* columns that are transposed at a time, in cache */ };
-
-/* Rows of the same stored type, element by element as bits. */
-static void pack_words(const void *const rows[NN_PANEL], int64_t columns, uint32_t *panel)
-{
-    uint32_t block[NN_PANEL][PACK_BLOCK];
-    for (int64_t k = 0; k < columns; k += PACK_BLOCK) {
-        int64_t count = nn_min(PACK_BLOCK, columns - k);
-        for (int r = 0; r < NN_PANEL; r++)
-            memcpy(block[r], (const char *)rows[r] + k * 4, (size_t)count * 4);
-        for (int64_t i = 0; i < count; i++)
-            for (int r = 0; r < NN_PANEL; r++)
-                panel[(k + i) * NN_PANEL + r] = block[r][i];
-    }
-}
-
-static void pack_halves(const void *const rows[NN_PANEL], int64_t columns, uint16_t *panel)
-{
-    uint16_t block[NN_PANEL][PACK_BLOCK];
-    for (int64_t k = 0; k < columns; k += PACK_BLOCK) {
-        int64_t count = nn_min(PACK_BLOCK, columns - k);
-        for (int r = 0; r < NN_PANEL; r++)
-            memcpy(block[r], (const char *)rows[r] + k * 2, (size_t)count * 2);
-        for (int64_t i = 0; i < count; i++)
-            for (int r = 0; r < NN_PANEL; r++)
-                panel[(k + i) * NN_PANEL + r] = block[r][i];
-    }
-}
-
-/* One row of a panel; NULL = zeros. */
-static void pack_row(const void *row, nn_storage from, int64_t columns, nn_storage to, void *panel, int lane)
-{
-    for (int64_t k = 0; k < columns; k++)
-        nn_store_value(to, panel, k * NN_PANEL + lane, row ? nn_stored_value(from, row, k) : 0.0f);
-}
-
-void nn_pack_panel(const void *const rows[NN_PANEL], const nn_storage from[NN_PANEL], nn_matrix *matrix, int64_t panel)
-{
-    bool plain = true;
-    void *data = (char *)matrix->data + panel * matrix->columns * NN_PANEL * nn_storage_bytes(matrix->storage);
-    for (int r = 0; r < NN_PANEL; r++)
-        plain = plain && rows[r] && from[r] == matrix->storage;
-    if (!plain) {
-        for (int r = 0; r < NN_PANEL; r++)
-            pack_row(rows[r], from[r], matrix->columns, matrix->storage, data, r);
-    } else if (matrix->storage == NN_F32) {
-        pack_words(rows, matrix->columns, data);
-    } else {
-        pack_halves(rows, matrix->columns, data);
-    }
-}
-
 typedef struct pack_job {
     const float *values;
     nn_matrix *matrix;
@@ -151,24 +95,19 @@ static void pack_values(void *argument, int64_t begin, int64_t end, int32_t work
     pack_job *job = argument;
     for (int64_t panel = begin; panel < end; panel++) {
         const void *rows[NN_PANEL];
-        nn_storage from[NN_PANEL];
+        nn_row_format from[NN_PANEL];
         for (int r = 0; r < NN_PANEL; r++) {
             int64_t row = panel * NN_PANEL + r;
             rows[r] = row < job->matrix->rows ? job->values + row * job->matrix->columns : NULL;
-            from[r] = NN_F32;
+            from[r] = NN_ROW_F32;
         }
         nn_pack_panel(rows, from, job->matrix, panel);
     }
 }
 
-more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, DLDataType dtype,
+more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, nn_storage storage,
                            nn_matrix **matrix, more_error *error)
 {
-    nn_storage storage;
-    *matrix = NULL;
-    if (!nn_storage_of(dtype, &storage))
-        return more_fail(error, MORE_ERROR_UNSUPPORTED,
-                         "a matrix cannot be packed as dtype %d.%d, only as f32, f16, bf16", dtype.code, dtype.bits);
     more_status status = nn_matrix_create(context, "packed values", rows, columns, storage, matrix, error);
     if (status)
         return status;
@@ -187,17 +126,14 @@ static void unpack_rows(void *argument, int64_t begin, int64_t end, int32_t work
 {
     (void)worker;
     const rows_job *job = argument;
-    const nn_matrix *m = job->matrix;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t first = job->ids[i] / NN_PANEL * m->columns * NN_PANEL + job->ids[i] % NN_PANEL;
-        float *row = job->rows + i * m->columns;
-        for (int64_t k = 0; k < m->columns; k++)
-            row[k] = nn_stored_value(m->storage, m->data, first + k * NN_PANEL);
-    }
+    for (int64_t i = begin; i < end; i++)
+        nn_unpack_row(job->matrix, job->ids[i], job->rows + i * job->matrix->columns);
 }
 
 void nn_matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows)
 {
+    double begin = nn_profile_begin(context);
     rows_job job = {matrix, ids, rows};
     nn_parallel_sized(context, (double)count * (double)matrix->columns, count, 1, unpack_rows, &job);
+    nn_profile_end_rows(context, begin, matrix, count);
 }

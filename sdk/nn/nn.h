@@ -6,7 +6,7 @@
  * Conventions. Activations are f32, row-major, contiguous unless a stride is named: [rows, width]. B = batch, T = rows
  * (tokens), C = channels, H = query heads, G = key-value heads, D = head dimension. Every operator accumulates in f32,
  * accepts 0 rows, and gives bit-identical results for a row whatever else is in the call and however many threads run
- * (on one machine: another kernel variant sums in vectors of another width).
+ * (on one machine: another kernel variant sums in vectors of another width; nn_arithmetic names one exception).
  * Output may be the input's buffer where "in place" is said. All are [any-thread] for different outputs.
  */
 #ifndef LLAVAMORE_NN_H
@@ -19,13 +19,31 @@
 /* The host's services looked up once, the kernel table of this CPU, and reusable scratch memory. One an instance. */
 typedef struct nn_context nn_context;
 
-/* MORE_ERROR_UNSUPPORTED names the service that the host lacks. LLAVAMORE_CPU=baseline|avx2|avx512 (highest allowed
- * instruction set) overrides the choice; an unknown value or one the CPU lacks is MORE_ERROR_ARGUMENT. */
+/* MORE_ERROR_UNSUPPORTED names the service that the host lacks. LLAVAMORE_CPU=baseline|avx2|avx512|avx512vnni|
+ * avx512bf16|amx (the instruction set to use) overrides the choice; an unknown value or one the CPU lacks is
+ * MORE_ERROR_ARGUMENT. The choice is logged. */
 more_status nn_context_create(const more_host *host, nn_context **context, more_error *error);
 /* Every matrix, vector, cache and arena of it must be freed before; NULL is allowed. */
 void nn_context_destroy(nn_context *context);
-/* "avx512", "avx2" or "baseline". */
+/* The name of its kernel table, one of those above. */
 const char *nn_context_kernels(const nn_context *context);
+
+/* The arithmetic of nn_linear. */
+typedef enum nn_arithmetic {
+    NN_ARITHMETIC_AUTO,  /* f32 for float weights; for quantised ones activations become 8-bit blocks, int8 products */
+    NN_ARITHMETIC_EXACT, /* f32 always, quantised weights widened to what they stand for */
+    NN_ARITHMETIC_FAST,  /* float weights too in 16-bit products where the CPU has them, else as AUTO */
+} nn_arithmetic;
+/* AUTO at first. Before the context is shared between threads. Logs what it means here.
+ *
+ * 16-bit products round each factor to bf16, to nearest even: by at most 2^-8 of itself, so that sum_i x_i w_i is off by
+ * at most (2^-7 + 2^-16) sum_i |x_i w_i|, and sums are f32. The rounding is the same for one row, few and many, and so
+ * are a row's bits. Kernels: the bf16 dot product (CPUs of AMD; Intel's is slower than f32 and not chosen) and the bf16
+ * tiles of AMX. Without memory for the rounded activations a call is answered as by AUTO.
+ *
+ * The exception to bit-identical rows: with AMX, calls of 32 rows and more go through 16-bit products with quantised
+ * weights also in AUTO (which is closer to the weights than int8 products are), calls of fewer rows through int8. */
+void nn_context_set_arithmetic(nn_context *context, nn_arithmetic arithmetic);
 
 void nn_log(nn_context *context, more_log_level level, const char *component, const char *format, ...)
     MORE_PRINTF(4, 5);
@@ -47,6 +65,27 @@ nn_arena *nn_arena_begin(nn_context *context);           /* NULL when out of mem
 float *nn_arena_f32(nn_arena *arena, int64_t count);     /* 64-byte aligned, uninitialised; NULL when out of memory */
 void nn_arena_end(nn_context *context, nn_arena *arena); /* NULL is allowed */
 
+/* ---- Storage ----------------------------------------------------------------------------------------------------- */
+
+/* How a packed matrix stores its elements. The quantised kinds have a scale (and minimum), each f16, for every
+ * NN_BLOCK columns of a row: just what GGUF's Q8_0, Q4_0 and Q4_1 hold. */
+typedef enum nn_storage {
+    NN_F32,
+    NN_F16,
+    NN_BF16,
+    NN_Q8,        /* scale * q, q of 8 bits, signed */
+    NN_Q4,        /* scale * (n - 8), n of 4 bits */
+    NN_Q4_OFFSET, /* scale * n + minimum */
+    NN_STORAGES,
+} nn_storage;
+#define NN_FLOATS 3 /* the first three are not quantised */
+#define NN_BLOCK 32 /* columns that share a scale */
+
+/* "f32", "f16", "bf16", "q8", "q4" or "q4_1". */
+const char *nn_storage_name(nn_storage storage);
+/* False when no storage has that name. */
+bool nn_storage_named(const char *name, nn_storage *storage);
+
 /* ---- Reading config and weights --------------------------------------------------------------------------------- */
 
 /* The host's weights service bound to one checkpoint; every error names the file and the key or tensor. */
@@ -54,7 +93,9 @@ typedef struct nn_source {
     nn_context *context;
     const more_weights_service *weights;
     more_checkpoint *checkpoint;
-    bool metadata_only; /* check shapes, load nothing: loaders below then succeed with NULL results */
+    bool metadata_only;  /* check shapes, load nothing: loaders below then succeed with NULL results */
+    nn_storage quantise; /* a quantised storage: matrices of more bits an element become that; else all stay as they
+                            are stored. NN_F32 once opened */
 } nn_source;
 
 more_status nn_source_open(nn_context *context, const more_open *arguments, nn_source *source, more_error *error);
@@ -71,32 +112,41 @@ more_status nn_config_string_or(const nn_source *source, const char *key, const 
 
 /* ---- Weights ---------------------------------------------------------------------------------------------------- */
 
-/* A matrix [rows, columns] (out features, in features), packed for the matrix kernels in its own stored type (f32, f16
- * or bf16): panels of NN_PANEL rows, column by column, so that one stream of memory serves both one row of activations
- * and many. Read-only once loaded, so that sessions share it. */
+/* A matrix [rows, columns] (out features, in features), packed for the matrix kernels in its own storage: panels of
+ * NN_PANEL rows, column by column (quantised: four columns by four), so that one stream of memory serves both one row
+ * of activations and many. Read-only once loaded, so that sessions share it. */
 #define NN_PANEL 16
 typedef struct nn_matrix nn_matrix;
 
+/* The stored formats that matrices and vectors are loaded from, as describe() of a backbone lists them. */
+#define NN_WEIGHT_FORMATS "f32 f16 bf16 gguf.q8_0 gguf.q4_0 gguf.q4_1 gguf.q4_K gguf.q5_K gguf.q6_K"
+
 /* Packs tensor `name`, whose shape must be [rows, columns] (further dimensions of the file count into columns, as of a
- * convolution kernel). Runs on all threads. */
+ * convolution kernel). Runs on all threads, with the matrix's memory and that of some rows a thread; the file's pages
+ * are given back (see more_weights_service.drop). Floats keep their type, GGUF's Q8_0, Q4_0 and Q4_1 their numbers;
+ * Q4_K becomes NN_Q4_OFFSET, Q5_K and Q6_K become NN_Q8, as does any format of blocks whose numbers come changed (an
+ * adapter is merged into them). Then source->quantise, see there. */
 more_status nn_matrix_load(const nn_source *source, const char *name, int64_t rows, int64_t columns, nn_matrix **matrix,
                            more_error *error);
 /* The rows of several tensors stacked into one matrix (query, key, value; gate, up), so that they share one pass over
- * the activations. All must have the same stored type, else the widest is taken. */
+ * the activations. Its storage is the smallest that holds them all: parts of different quantised kinds meet in NN_Q8
+ * (off by at most 1/254 of a block's largest number, a fraction of their own steps), or in NN_Q4_OFFSET where only
+ * source->quantise made one of them NN_Q4; quantised and f16 in NN_F16; other floats in NN_F32. */
 more_status nn_matrix_load_stacked(const nn_source *source, int32_t count, const char *const *names,
                                    const int64_t *rows, int64_t columns, nn_matrix **matrix, more_error *error);
-/* From f32 values in memory, stored as `dtype`; for tests and synthetic weights. */
-more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, DLDataType dtype,
+/* Checks all that nn_matrix_load_stacked checks before it reads, and says how the matrix would be stored. */
+more_status nn_matrix_check(const nn_source *source, int32_t count, const char *const *names, const int64_t *rows,
+                            int64_t columns, nn_storage *storage, more_error *error);
+/* From f32 values in memory, rounded or quantised (as nn_quantise does) to `storage`; for tests and synthetic weights.
+ */
+more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, nn_storage storage,
                            nn_matrix **matrix, more_error *error);
 /* The packed matrix's rows back as f32 [count, columns]: embedding lookup of ids, and training. Every id must be in
  * [0, rows of the matrix). */
 void nn_matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows);
 void nn_matrix_free(nn_context *context, nn_matrix *matrix); /* NULL is allowed */
 /* Bytes of the packed values, padding included. */
-int64_t nn_matrix_bytes(int64_t rows, int64_t columns, DLDataType dtype);
-/* Stored type, rows and columns of tensor `name` as they would be packed; for estimates. */
-more_status nn_tensor_check(const nn_source *source, const char *name, int64_t rows, int64_t columns, DLDataType *dtype,
-                            more_error *error);
+int64_t nn_matrix_bytes(int64_t rows, int64_t columns, nn_storage storage);
 /* A vector of `count` elements as f32: biases, norms, class tokens, position tables (any rank, flattened). */
 more_status nn_vector_load(const nn_source *source, const char *name, int64_t count, float **vector, more_error *error);
 /* The same for a tensor that may be absent: *vector = NULL then. */
@@ -108,7 +158,8 @@ more_status nn_vector_load_optional(const nn_source *source, const char *name, i
 typedef enum nn_activation { NN_IDENTITY, NN_GELU_ERF, NN_GELU_TANH, NN_QUICK_GELU, NN_SILU } nn_activation;
 
 /* y[t, o] = activation(sum_i x[t, i] W[o, i] + bias[o]) + residual[t, o]. bias and residual may be NULL; residual may
- * be y. y must not overlap x. Strides in elements; 0 = contiguous. */
+ * be y. y must not overlap x. Strides in elements; 0 = contiguous. With quantised weights, each block of NN_BLOCK
+ * elements of a row of x is first rounded to max|x| / 127 times integers (unless arithmetic is EXACT). */
 typedef struct nn_linear_args {
     const float *x; /* [rows, columns of W] */
     int64_t rows;
@@ -184,7 +235,7 @@ typedef struct nn_cache_config {
     int64_t layers;
     int64_t key_value_heads;
     int64_t head_dimension; /* 1 to NN_HEAD_DIMENSION */
-    DLDataType dtype;       /* f32, f16 or bf16 */
+    nn_storage storage;     /* NN_F32, NN_F16, NN_BF16; or NN_Q8: a scale for each row's every NN_BLOCK channels */
     int64_t window;         /* rows that a query of a windowed layer sees, its own included; 0 = no layer has one */
     const bool *windowed;   /* [layers], owned by the caller, outlives every cache; NULL = with window > 0, all are */
 } nn_cache_config;

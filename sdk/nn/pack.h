@@ -10,10 +10,32 @@
 /* A matrix with its memory not yet filled; `name` for the message. */
 more_status nn_matrix_create(nn_context *context, const char *name, int64_t rows, int64_t columns, nn_storage storage,
                              nn_matrix **matrix, more_error *error);
-/* Fills a panel from its rows (any alignment), each of its own stored type; a NULL row becomes zeros. */
-void nn_pack_panel(const void *const rows[NN_PANEL], const nn_storage from[NN_PANEL], nn_matrix *matrix, int64_t panel);
+/* How a row of a checkpoint is stored: plain values (the first three have the numbers of their nn_storage), or GGUF's
+ * blocks, whose columns are a multiple of the block's. */
+typedef enum nn_row_format {
+    NN_ROW_F32,
+    NN_ROW_F16,
+    NN_ROW_BF16,
+    NN_ROW_Q8_0,
+    NN_ROW_Q4_0,
+    NN_ROW_Q4_1,
+    NN_ROW_Q4_K, /* blocks of 256 */
+    NN_ROW_FORMATS
+} nn_row_format;
+/* Bytes of a row of `columns` columns, and the columns of one of its blocks (1 for plain values). */
+int64_t nn_row_bytes(nn_row_format format, int64_t columns);
+int64_t nn_row_block(nn_row_format format);
 
-/* One element of stored values: read at any alignment, written to aligned ones, rounded to nearest even. */
+/* Fills a panel from its rows (any alignment), each of its own format; a NULL row becomes zeros. Lossless for Q8_0 ->
+ * NN_Q8, Q4_0 -> NN_Q4, Q4_1 -> NN_Q4_OFFSET; Q4_K -> NN_Q4_OFFSET rounds only the scales, to f16. Every other pair
+ * goes through f32, by rounding or nn_quantise. */
+void nn_pack_panel(const void *const rows[NN_PANEL], const nn_row_format from[NN_PANEL], nn_matrix *matrix,
+                   int64_t panel);
+
+/* A row of the matrix as f32 [columns]. */
+void nn_unpack_row(const nn_matrix *matrix, int64_t row, float *values);
+
+/* One element of stored float values: read at any alignment, written to aligned ones, rounded to nearest even. */
 float nn_stored_value(nn_storage storage, const void *values, int64_t index);
 void nn_store_value(nn_storage storage, void *values, int64_t index, float value);
 

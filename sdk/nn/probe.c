@@ -15,23 +15,53 @@ double nn_probe_clock(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-typedef struct flops_job {
-    const nn_kernels *kernels;
+/* ---- Multiply-adds ---------------------------------------------------------------------------------------------- */
+
+const char *nn_peak_name(nn_peak peak)
+{
+    static const char *const names[NN_PEAKS] = {"f32 fma", "bf16 dot", "int8 dot", "bf16 tile", "int8 tile"};
+    return names[peak];
+}
+
+bool nn_probe_has(const nn_context *context, nn_peak peak)
+{
+    return context->kernels->peak[peak];
+}
+
+/* As nn_linear chooses: see takes() of linear_bf16.c and nn_linear_int8. */
+nn_peak nn_probe_used(const nn_context *context, nn_storage storage, int64_t rows)
+{
+    const nn_pair_kernels *pairs = context->kernels->pairs;
+    nn_peak pair = nn_probe_has(context, NN_PEAK_TILE_BF16) ? NN_PEAK_TILE_BF16 : NN_PEAK_BF16;
+    bool quantised = nn_is_quantised(storage);
+    if (context->arithmetic == NN_ARITHMETIC_EXACT)
+        return NN_PEAK_F32;
+    if (pairs && nn_probe_has(context, pair) &&
+        (quantised ? rows >= pairs->quantised_rows : context->arithmetic == NN_ARITHMETIC_FAST))
+        return pair;
+    return quantised && nn_probe_has(context, NN_PEAK_INT8) ? NN_PEAK_INT8 : NN_PEAK_F32;
+}
+
+typedef struct peak_job {
+    int64_t (*peak)(int64_t rounds, const float *fed, float *result);
     int64_t rounds;
+    const float *fed;
     _Atomic int64_t done;
-} flops_job;
+} peak_job;
 
 static void spin_unit(void *argument, int64_t unit, float *scratch)
 {
     (void)unit;
-    flops_job *job = argument;
-    atomic_fetch_add(&job->done, job->kernels->multiply_add(job->rounds, scratch));
+    peak_job *job = argument;
+    atomic_fetch_add(&job->done, job->peak(job->rounds, job->fed, scratch));
 }
 
-double nn_probe_flops(nn_context *context, double seconds)
+double nn_probe_peak(nn_context *context, nn_peak peak, const float *fed, double seconds)
 {
     enum { PIECE = 20000 /* rounds: some tens of microseconds */ };
-    flops_job job = {.kernels = context->kernels, .rounds = PIECE};
+    peak_job job = {.peak = context->kernels->peak[peak], .rounds = PIECE, .fed = fed};
+    if (!job.peak)
+        return 0.0;
     double start = nn_probe_clock(), elapsed = 0.0;
     for (int64_t units = 16 * (int64_t)context->workers; elapsed < seconds; units *= 2) {
         nn_parallel_units(context, worth_all_workers, units, spin_unit, &job);
@@ -39,6 +69,8 @@ double nn_probe_flops(nn_context *context, double seconds)
     }
     return 2.0 * (double)atomic_load(&job.done) / elapsed;
 }
+
+/* ---- Memory ----------------------------------------------------------------------------------------------------- */
 
 typedef struct read_job {
     const nn_kernels *kernels;
@@ -66,4 +98,22 @@ double nn_probe_read(nn_context *context, const float *memory, int64_t count)
             best = rate > best ? rate : best;
         }
     return best;
+}
+
+/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+
+static void do_nothing(void *argument, int64_t begin, int64_t end, int32_t worker)
+{
+    (void)argument;
+    (void)begin;
+    (void)end;
+    (void)worker;
+}
+
+double nn_probe_barrier(nn_context *context, int64_t times)
+{
+    double start = nn_probe_clock();
+    for (int64_t i = 0; i < times; i++)
+        nn_parallel(context, context->workers, 1, do_nothing, NULL);
+    return (nn_probe_clock() - start) / (double)times;
 }

@@ -7,6 +7,7 @@
 #define LLAVAMORE_NN_PROJECTOR_H
 
 #include "loader.h"
+#include "options.h"
 
 #include <llavamore/projector.h>
 

@@ -5,7 +5,7 @@
  */
 #include <math.h>
 
-#include "internal.h"
+#include "profile.h"
 
 void nn_rotary_frequencies(double theta, int64_t dimensions, float *frequencies)
 {
@@ -78,10 +78,12 @@ static void rotate_rows(void *argument, int64_t begin, int64_t end, int32_t work
 void nn_rotary(nn_context *context, float *x, int64_t rows, int64_t x_stride, int64_t heads, int64_t head_dimension,
                int64_t dimensions, const float *frequencies, const int64_t *positions, float attention_factor)
 {
+    double begin = nn_profile_begin(context);
     rotary_job job = {context,        x,           x_stride,  heads,           head_dimension,
                       dimensions / 2, frequencies, positions, attention_factor};
     if (!job.stride)
         job.stride = heads * head_dimension;
     double operations = (double)rows * (double)job.pairs * (double)(heads + 16);
     nn_parallel_sized(context, operations, rows, 4, rotate_rows, &job);
+    nn_profile_end(context, begin, "rotary", rows);
 }

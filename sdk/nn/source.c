@@ -9,6 +9,7 @@ more_status nn_source_open(nn_context *context, const more_open *arguments, nn_s
     source->context = context;
     source->checkpoint = arguments->checkpoint;
     source->metadata_only = (arguments->flags & MORE_OPEN_METADATA_ONLY) != 0;
+    source->quantise = NN_F32;
     source->weights = context->host->get_service(context->host, MORE_WEIGHTS_SERVICE);
     if (!source->weights || !MORE_HAS(source->weights, more_weights_service, path))
         return more_fail(error, MORE_ERROR_UNSUPPORTED,

@@ -2,12 +2,14 @@
  *
  * Answers a folder of held-out questions through libllavamore and prints, as a cell of a table, the share that match
  * exactly with its 95% Wilson interval, then the share where a grey picture stands for every one: a model that looks
- * must fall.
+ * must fall. With --answers it writes each answer as a line of JSON instead of asking about the grey picture, so that
+ * two runs can be compared.
  *
- *     accuracy PRESET FOLDER
+ *     accuracy [--set SECTION.KEY=VALUE]... [--answers FILE] PRESET FOLDER
  *
  * FOLDER/questions.jsonl: one {"image", "question", "answer"} a line; images relative to FOLDER.
  */
+#include <getopt.h>
 #include <jansson.h>
 #include <llavamore.h>
 #include <math.h>
@@ -19,6 +21,7 @@
 
 typedef struct tally {
     int64_t right, asked;
+    FILE *answers; /* where they go; NULL = nowhere */
 } tally;
 
 static int fail(const char *what, const more_error *error)
@@ -69,6 +72,11 @@ static int ask(llavamore_model *model, const char *folder, json_t *row, const ll
     }
     result->asked++;
     result->right += matches(answer.text, wanted);
+    json_t *text = json_string(answer.text);
+    if (result->answers &&
+        (!text || json_dumpf(text, result->answers, JSON_ENCODE_ANY) || fputc('\n', result->answers) < 0))
+        result->asked = 0; /* nothing is told of a run whose answers were lost */
+    json_decref(text);
     llavamore_answer_clear(&answer);
     llavamore_chat_destroy(chat);
     return 0;
@@ -83,10 +91,10 @@ static void print_share(const tally *result)
     printf("%.1f%% (%.1f to %.1f)", 100 * p, 100 * (middle - half), 100 * (middle + half));
 }
 
-static int run(llavamore_model *model, const char *folder, const llavamore_image *blank)
+static int run(llavamore_model *model, const char *folder, const llavamore_image *blank, FILE *answers)
 {
     char path[4096], line[65536];
-    tally seen = {0}, unseen = {0};
+    tally seen = {.answers = answers}, unseen = {0};
     int failed = 0;
     snprintf(path, sizeof path, "%s/questions.jsonl", folder);
     FILE *file = fopen(path, "r");
@@ -94,35 +102,50 @@ static int run(llavamore_model *model, const char *folder, const llavamore_image
         return perror(path), 1;
     while (!failed && fgets(line, sizeof line, file)) {
         json_t *row = json_loads(line, 0, NULL);
-        failed = ask(model, folder, row, NULL, &seen) || ask(model, folder, row, blank, &unseen);
+        failed = ask(model, folder, row, NULL, &seen) || (!answers && ask(model, folder, row, blank, &unseen));
         json_decref(row);
     }
     fclose(file);
     if (failed || !seen.asked)
         return 1;
     print_share(&seen);
-    printf(", blank %.1f%%\n", 100 * (double)unseen.right / (double)unseen.asked);
+    if (!answers)
+        printf(", blank %.1f%%", 100 * (double)unseen.right / (double)unseen.asked);
+    printf("\n");
     return 0;
 }
 
 int main(int count, char **arguments)
 {
+    static const struct option options[] = {
+        {"set", required_argument, NULL, 's'}, {"answers", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
     more_error error = {{0}};
     llavamore_model *model = NULL;
-    if (count != 3)
-        return fprintf(stderr, "usage: accuracy PRESET FOLDER\n"), 2;
+    FILE *answers = NULL;
+    llavamore_settings *settings = llavamore_settings_create(NULL);
+    int failed = settings == NULL;
+    for (int option; !failed && (option = getopt_long(count, arguments, "", options, NULL)) != -1;) {
+        if (option == 's')
+            failed = llavamore_settings_set(settings, optarg, &error) != MORE_OK && fail(optarg, &error);
+        else
+            failed = option != 'a' || !(answers = fopen(optarg, "w"));
+    }
+    if (failed || count - optind != 2)
+        return fprintf(stderr, "usage: accuracy [--set SECTION.KEY=VALUE]... [--answers FILE] PRESET FOLDER\n"), 2;
     static char grey[64 + GREY_SIDE * GREY_SIDE];
     int header = snprintf(grey, 64, "P5\n%d %d\n255\n", GREY_SIDE, GREY_SIDE);
     memset(grey + header, 200, (size_t)GREY_SIDE * GREY_SIDE);
     llavamore_image blank = {.bytes = grey, .size = (size_t)header + GREY_SIDE * GREY_SIDE, .name = "grey"};
-    llavamore_settings *settings = llavamore_settings_create(NULL);
-    int failed = 1;
-    if (llavamore_settings_load(settings, arguments[1], &error) != MORE_OK ||
+    const char *preset = arguments[optind];
+    failed = 1;
+    if (llavamore_settings_load(settings, preset, &error) != MORE_OK ||
         llavamore_model_open(settings, LLAVAMORE_OPEN_DEFAULT, &model, &error) != MORE_OK)
-        fail(arguments[1], &error);
+        fail(preset, &error);
     else
-        failed = run(model, arguments[2], &blank);
+        failed = run(model, arguments[optind + 1], &blank, answers);
     llavamore_model_close(model);
     llavamore_settings_destroy(settings);
+    if (answers && fclose(answers))
+        failed = 1;
     return failed;
 }

@@ -130,8 +130,9 @@ def finish(writer):
     writer.close()
 
 
-def convert(path, config, tensors, arch, kind, tokenizer=None):
-    """One language model; gives back what was stored, under Hugging Face's names and in its order of rows."""
+def convert(path, config, tensors, arch, kind, tokenizer=None, keep=store):
+    """One language model, its tensors written by `keep`; gives back what was stored, under Hugging Face's names and in
+    its order of rows."""
     writer = gguf.GGUFWriter(path, arch)
     write_keys(writer, config, arch)
     if tokenizer:
@@ -148,7 +149,7 @@ def convert(path, config, tensors, arch, kind, tokenizer=None):
             array = interleave(array, count)
         if arch == "gemma2" and name.endswith("norm.weight"):
             array = array.astype(np.float32) + 1
-        stored[name] = store(writer, gguf_name(name, arch), array, kind)
+        stored[name] = keep(writer, gguf_name(name, arch), array, kind)
         if count: # back again
             order = interleave(np.arange(array.shape[0]), count)
             stored[name] = stored[name][np.argsort(order)]

@@ -9,6 +9,7 @@ import dinov2
 import e2e
 import gemma2
 import gguf_files
+import gguf_quantised
 import interpolate
 import llama
 import naflex
@@ -31,7 +32,7 @@ STEPS = {
     "pixels": [pixels.main],
     "models": [clip.main, dinov2.main, siglip.main, siglip2.main, projector.main, pixel_shuffle.main, interpolate.main,
                llama.main, gemma2.main, phi4.main, e2e.main, naflex.main, s2.main, pairs.main,
-               gguf_files.main],
+               gguf_files.main, gguf_quantised.main],
 }
 
 

@@ -32,6 +32,23 @@ tests_parity_test_windows_SOURCES = tests/parity/test_windows.c tests/parity/lan
 	$(parity_sources)
 tests_parity_test_windows_LDADD = $(TEST_LIBS)
 check_PROGRAMS += tests/parity/test_gguf
-tests_parity_test_gguf_SOURCES = tests/parity/test_gguf.c tests/parity/language.c tests/parity/language.h \
+tests_parity_test_gguf_SOURCES = tests/parity/test_gguf.c tests/parity/files.c tests/parity/files.h tests/parity/language.c tests/parity/language.h \
 	tests/parity/tokens.c tests/parity/tokens.h $(parity_sources)
 tests_parity_test_gguf_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_reuse
+tests_parity_test_reuse_SOURCES = tests/parity/test_reuse.c tests/parity/assembled.c tests/parity/assembled.h
+tests_parity_test_reuse_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_quantised
+tests_parity_test_quantised_SOURCES = tests/parity/test_quantised.c tests/parity/files.c tests/parity/files.h \
+	tests/parity/language.c tests/parity/language.h $(parity_sources)
+tests_parity_test_quantised_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_features
+tests_parity_test_features_SOURCES = tests/parity/test_features.c tests/parity/assembled.c tests/parity/assembled.h
+tests_parity_test_features_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_quantise
+tests_parity_test_quantise_SOURCES = tests/parity/test_quantise.c tests/parity/language.c tests/parity/language.h \
+	$(parity_sources)
+tests_parity_test_quantise_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/parity/test_lookup
+tests_parity_test_lookup_SOURCES = tests/parity/test_lookup.c tests/parity/assembled.c tests/parity/assembled.h
+tests_parity_test_lookup_LDADD = $(TEST_LIBS)

@@ -170,22 +170,37 @@ static more_value parse(const more_option *option, const char *text)
     return value;
 }
 
+static more_value option_values[MAX_OPTIONS]; /* of the last arguments */
+
+void parity_set_option(const more_plugin *plugin, const char *option, const char *value)
+{
+    bool found = false;
+    for (int32_t i = 0; i < plugin->option_count; i++)
+        if (!strcmp(plugin->options[i].name, option)) {
+            option_values[i] = parse(&plugin->options[i], value);
+            found = true;
+        }
+    if (!found)
+        fail_msg("the plugin %s has no option %s", plugin->id, option);
+}
+
 const more_open *parity_arguments(const more_plugin *plugin, const more_host *host, more_checkpoint *checkpoint,
                                   more_open_flags flags, const char *option, const char *value)
 {
     static const DLDevice cpu = {kDLCPU, 0};
-    static more_value values[MAX_OPTIONS];
     static more_open arguments;
 
     assert_true(plugin->option_count <= MAX_OPTIONS);
     for (int32_t i = 0; i < plugin->option_count; i++) {
         const more_option *row = &plugin->options[i];
-        values[i] = parse(row, option && !strcmp(row->name, option) ? value : row->default_value);
+        option_values[i] = parse(row, row->default_value);
     }
+    if (option)
+        parity_set_option(plugin, option, value);
     arguments = (more_open){.struct_size = MORE_STRUCT_SIZE(more_open, layer_count),
                             .host = host,
                             .checkpoint = checkpoint,
-                            .options = values,
+                            .options = option_values,
                             .option_count = plugin->option_count,
                             .flags = flags,
                             .devices = &cpu,

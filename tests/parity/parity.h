@@ -49,6 +49,8 @@ void parity_checkpoint_close(parity_checkpoint *checkpoint);
  * them, NULL none. Valid until the next call. */
 const more_open *parity_arguments(const more_plugin *plugin, const more_host *host, more_checkpoint *checkpoint,
                                   more_open_flags flags, const char *option, const char *value);
+/* Changes one more option of the arguments that were made last, of the same plugin. */
+void parity_set_option(const more_plugin *plugin, const char *option, const char *value);
 
 /* A tensor of a reference file, as f32 or i32; free() it. shape (NULL = not wanted) gets MORE_MAX_RANK dimensions,
  * those behind the rank 1. */

@@ -6,15 +6,14 @@
 #include "bench.h"
 
 enum {
-    LAYERS = 3, /* of 16-bit weights: 1.2 GiB, far more than any cache */
+    LAYERS = 3, /* of 16-bit weights: 1.2 GiB, far more than any cache; of 4 bits 0.35 GiB */
     KINDS = 4,
     WIDTH = 4096,
     HEADS = 32,
     KEY_VALUE_HEADS = 8,
     HEAD_DIMENSION = 128,
     INNER = 14336,
-    CONTEXT = 512,         /* rows in the cache, as after a picture and a question */
-    PROBE_FLOATS = 1 << 28 /* 1 GiB to read */
+    CONTEXT = 512 /* rows in the cache, as after a picture and a question */
 };
 
 static const int64_t shapes[KINDS][2] = {
@@ -29,7 +28,7 @@ typedef struct decoder {
     nn_matrix *weights[LAYERS][KINDS];
     int64_t bytes; /* of all weights */
     nn_cache *cache;
-    float *x, *inner, *norm, *memory;
+    float *x, *inner, *norm;
     float frequencies[HEAD_DIMENSION / 2];
 } decoder;
 
@@ -42,14 +41,13 @@ static void decoder_free(decoder *d)
     nn_free(d->b->nn, d->x);
     nn_free(d->b->nn, d->inner);
     nn_free(d->b->nn, d->norm);
-    nn_free(d->b->nn, d->memory);
 }
 
 /* A cache of CONTEXT rows, in two steps so that no buffer is longer than it must be. */
 static more_status fill_cache(decoder *d, more_error *error)
 {
     nn_cache_config config = {
-        .layers = LAYERS, .key_value_heads = KEY_VALUE_HEADS, .head_dimension = HEAD_DIMENSION, .dtype = more_f32()};
+        .layers = LAYERS, .key_value_heads = KEY_VALUE_HEADS, .head_dimension = HEAD_DIMENSION, .storage = NN_F32};
     more_status status = nn_cache_create(d->b->nn, &config, &d->cache, error);
     if (!status)
         status = nn_cache_reserve(d->cache, CONTEXT + 1, error);
@@ -81,10 +79,9 @@ static more_status decoder_make(decoder *d, more_error *error)
     d->x = bench_values(b, INNER);
     d->inner = bench_values(b, 3 * INNER);
     d->norm = bench_values(b, WIDTH);
-    d->memory = nn_alloc_f32(b->nn, PROBE_FLOATS);
     nn_rotary_frequencies(500000.0, HEAD_DIMENSION, d->frequencies);
-    if (!status && (!d->x || !d->inner || !d->norm || !d->memory))
-        status = more_fail(error, MORE_ERROR_MEMORY, "no memory for 1 GiB to read; the benchmark needs some 3 GiB");
+    if (!status && (!d->x || !d->inner || !d->norm))
+        status = more_fail(error, MORE_ERROR_MEMORY, "no memory for the activations of a token");
     return status;
 }
 
@@ -134,23 +131,29 @@ static void run_layers(decoder *d)
 
 static more_status measure(decoder *d, const char *name, void (*body)(decoder *d), more_error *error)
 {
-    shares s = {.count = 0};
-    body(d);
-    for (int64_t round = 0; round < d->b->options->rounds; round++) {
-        double before = nn_probe_read(d->b->nn, d->memory, PROBE_FLOATS);
+    bench *b = d->b;
+    bench_row row = {.name = name, .unit = "GB/s", .bytes = (double)d->bytes};
+    bench_row_limit(&row, "read", row.unit);
+    if (bench_wanted(b, name))
+        body(d);
+    for (int64_t round = 0; round < b->options->rounds && bench_wanted(b, name); round++) {
+        double before = bench_read(b);
         double start = nn_probe_clock();
         body(d);
         double rate = (double)d->bytes / (nn_probe_clock() - start);
-        shares_add(&s, rate, before);
+        double limit = (before + bench_read(b)) / 2.0;
+        bench_row_add(&row, 1e-9 * rate, &limit, &rate);
     }
-    return bench_row(d->b, name, "GB/s", &s, error);
+    return bench_row_done(b, &row, error);
 }
 
 more_status bench_decode(bench *b, more_error *error)
 {
     decoder d = {.b = b};
-    bench_note(b, "weights read, best rate of reading memory in the same round, share (median and spread)\n");
-    more_status status = decoder_make(&d, error);
+    bench_note(b, "%s kernels, %s weights", nn_context_kernels(b->nn), nn_storage_name(b->options->weights));
+    more_status status = bench_limits_prepare(b, error);
+    if (!status)
+        status = decoder_make(&d, error);
     if (!status)
         status = measure(&d, "8B decoder products, batch 1", run_products, error);
     if (!status)

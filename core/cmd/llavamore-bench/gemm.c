@@ -5,29 +5,41 @@
  */
 #include "bench.h"
 
-static const double peak_seconds = 0.03, product_seconds = 0.06;
+static const double product_seconds = 0.06;
 
 typedef struct product {
     const char *name;
     int64_t rows, columns, outputs;
 } product;
 
-/* Rows: the 577 positions of an image, a prefill of 512 tokens. Query, key and value are one matrix; gate and up too.
- */
+/* Rows: the positions of an image, a prefill of 512 tokens, the 576 of an image's features. Query, key and value are
+ * one matrix; gate and up too. */
 static const product products[] = {
     {"ViT-L/14-336 patches", 576, 588, 1024},
     {"ViT-L/14-336 query key value", 577, 1024, 3072},
     {"ViT-L/14-336 attention out", 577, 1024, 1024},
     {"ViT-L/14-336 up", 577, 1024, 4096},
     {"ViT-L/14-336 down", 577, 4096, 1024},
+    {"So400M/14-384 query key value", 729, 1152, 3456},
+    {"So400M/14-384 attention out", 729, 1152, 1152},
+    {"So400M/14-384 up", 729, 1152, 4304},
+    {"So400M/14-384 down", 729, 4304, 1152},
+    {"projector 1024 to 4096", 576, 1024, 4096},
+    {"projector 4096 to 4096", 576, 4096, 4096},
     {"8B decoder query key value", 512, 4096, 6144},
     {"8B decoder attention out", 512, 4096, 4096},
     {"8B decoder gate up", 512, 4096, 28672},
     {"8B decoder down", 512, 14336, 4096},
+    {"9B decoder query key value", 512, 3584, 8192},
+    {"9B decoder attention out", 512, 4096, 3584},
+    {"9B decoder gate up", 512, 3584, 28672},
+    {"9B decoder down", 512, 14336, 3584},
     {"2B decoder query key value", 512, 2304, 4096},
+    {"2B decoder attention out", 512, 2048, 2304},
     {"2B decoder gate up", 512, 2304, 18432},
     {"2B decoder down", 512, 9216, 2304},
     {"4B decoder query key value", 512, 3072, 5120},
+    {"4B decoder attention out", 512, 3072, 3072},
     {"4B decoder gate up", 512, 3072, 16384},
     {"4B decoder down", 512, 8192, 3072},
 };
@@ -50,15 +62,22 @@ static double rate_of(void (*body)(void *argument), void *argument, double opera
 static more_status compare_with_peak(bench *b, const char *name, void (*body)(void *argument), void *argument,
                                      double operations, more_error *error)
 {
-    shares s = {.count = 0};
+    nn_peak used = nn_probe_used(b->nn, b->options->weights, products[0].rows);
+    char fed[48];
+    bench_row row = {.name = name, .unit = "GFLOP/s", .operations = operations};
+    snprintf(fed, sizeof fed, "%s from level 2", nn_peak_name(used));
+    bench_row_limit(&row, nn_peak_name(used), row.unit);
+    bench_row_limit(&row, fed, row.unit);
     body(argument); /* touches all memory once */
-    for (int64_t round = 0; round < b->options->rounds; round++) {
-        double before = nn_probe_flops(b->nn, peak_seconds);
+    for (int64_t round = 0; round < b->options->rounds && bench_wanted(b, name); round++) {
+        double before = bench_peak(b, used, false), fed_before = bench_peak(b, used, true);
         double rate = rate_of(body, argument, operations);
-        double after = nn_probe_flops(b->nn, peak_seconds); /* the clock may have moved meanwhile */
-        shares_add(&s, rate, (before + after) / 2.0);
+        double after = bench_peak(b, used, false), fed_after = bench_peak(b, used, true);
+        /* the clock may have moved meanwhile */
+        double limits[] = {(before + after) / 2.0, (fed_before + fed_after) / 2.0}, did[] = {rate, rate};
+        bench_row_add(&row, 1e-9 * rate, limits, did);
     }
-    return bench_row(b, name, "GFLOP/s", &s, error);
+    return bench_row_done(b, &row, error);
 }
 
 typedef struct product_run {
@@ -133,13 +152,13 @@ static more_status tower_make(tower *t, double *operations, more_error *error)
     return status;
 }
 
-static more_status measure_tower(bench *b, more_error *error)
+static more_status measure_tower(bench *b, const char *name, more_error *error)
 {
     tower t = {.b = b};
     double operations;
     more_status status = tower_make(&t, &operations, error);
     if (!status)
-        status = compare_with_peak(b, "ViT-L/14-336 image, all products", run_tower, &t, operations, error);
+        status = compare_with_peak(b, name, run_tower, &t, operations, error);
     nn_matrix_free(b->nn, t.patches);
     for (int copy = 0; copy < TOWER_COPIES; copy++)
         for (int kind = 0; kind < TOWER_KINDS; kind++)
@@ -151,11 +170,13 @@ static more_status measure_tower(bench *b, more_error *error)
 
 more_status bench_gemm(bench *b, more_error *error)
 {
-    more_status status = MORE_OK;
-    bench_note(b, "rate, multiply-add peak of the registers in the same round, share (median and spread)\n");
-    for (int i = 0; i < PRODUCTS && !status && !b->out->error; i++)
-        status = measure_product(b, &products[i], error);
-    if (!status && !b->out->error)
-        status = measure_tower(b, error);
+    static const char whole[] = "ViT-L/14-336 image, all products";
+    more_status status = bench_limits_prepare(b, error);
+    bench_note(b, "%s kernels, %s weights", nn_context_kernels(b->nn), nn_storage_name(b->options->weights));
+    for (int i = 0; i < PRODUCTS && !status; i++)
+        if (bench_wanted(b, products[i].name))
+            status = measure_product(b, &products[i], error);
+    if (!status && bench_wanted(b, whole))
+        status = measure_tower(b, whole, error);
     return status;
 }

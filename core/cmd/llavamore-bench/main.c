@@ -1,154 +1,167 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * llavamore-bench: how much of what this machine has the kernels use.
+ * llavamore-bench: how fast models run, and how much of what this machine has they use.
  */
-#include "bench.h"
+#include "arguments.h"
 
-#include "base/host.h"
-
-#include <getopt.h>
 #include <signal.h>
 #include <string.h>
 
-static const char help_text[] =
-    "Usage: llavamore-bench [OPTION]... gemm|decode\n"
-    "\n"
-    "gemm    Matrix products of the models' shapes, many rows at a time: GFLOP/s and the share of the\n"
-    "        multiply-add peak that the registers alone reach, measured in the same round.\n"
-    "decode  One token at a time through layers of an 8B model's shapes (width 4096, 32/8 heads): GB/s of weights read "
-    "and the\n"
-    "        share of the best rate at which memory was read in the same round.\n"
-    "\n"
-    "Both need some 3 GiB of memory and an otherwise idle machine. LLAVAMORE_CPU=baseline|avx2|avx512\n"
-    "chooses the kernels.\n"
-    "\n"
-    "  -t, --threads N     threads (default: all cores)\n"
-    "  -r, --rounds N      rounds of which the median is taken, odd (default: 7)\n"
-    "  -w, --weights TYPE  stored type of the weights: f32, f16 or bf16 (default: gemm f32, decode f16)\n"
-    "      --json          print JSON\n"
-    "  -h, --help          print this text\n"
-    "      --version       print the version\n";
-
-enum { OPTION_JSON = 256, OPTION_VERSION };
-
-static const struct option long_options[] = {
-    {"threads", required_argument, NULL, 't'},
-    {"rounds", required_argument, NULL, 'r'},
-    {"weights", required_argument, NULL, 'w'},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
-};
-
-static bool parse_number(const char *text, int64_t least, int64_t most, int64_t *value)
-{
-    char *end;
-    long long number = strtoll(text, &end, 10);
-    *value = number;
-    return *text && !*end && number >= least && number <= most;
-}
-
-static bool parse_weights(const char *name, bench_options *options)
-{
-    options->weights_name = name;
-    if (!strcmp(name, "f32"))
-        options->weights = more_f32();
-    else if (!strcmp(name, "f16"))
-        options->weights = more_f16();
-    else if (!strcmp(name, "bf16"))
-        options->weights = more_bf16();
-    else
-        return false;
-    return true;
-}
-
 typedef more_status (*bench_function)(bench *b, more_error *error);
 
-static more_status measure(bench *b, const char *what, bench_function function, more_error *error)
+/* Sub-commands whose options are those of the whole program. */
+static const struct {
+    const char *name;
+    bench_function run;
+} benchmarks[] = {{"gemm", bench_gemm}, {"decode", bench_decode}, {"threads", bench_threads}, {"limits", bench_limits}};
+
+/* Sub-commands with options of their own. */
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv, output *out);
+} programs[] = {{"perplexity", bench_perplexity}, {"errors", bench_errors}};
+
+static void take_event(void *user, const more_profile_event *event)
 {
-    const bench_options *options = b->options;
-    char line[128];
-    snprintf(line, sizeof line, "%s kernels, %s weights, %lld rounds\n", nn_context_kernels(b->nn),
-             options->weights_name, (long long)options->rounds);
-    bench_note(b, line);
-    b->rows = json_array();
-    more_status status = function(b, error);
-    if (status || !options->as_json) {
-        json_decref(b->rows);
-        return status;
-    }
-    json_t *report =
-        json_pack("{s:s, s:s, s:s, s:I, s:o}", "benchmark", what, "kernels", nn_context_kernels(b->nn), "weights",
-                  options->weights_name, "rounds", (json_int_t)options->rounds, "rows", b->rows);
-    status = print_json(b->out, report, error);
-    json_decref(report);
+    bench *b = user;
+    profile_take(&b->profile, event);
+}
+
+/* Loading tells how far it is: the moment to see that nobody waits any more. */
+static void take_progress(void *user, const char *stage, int64_t done, int64_t total)
+{
+    bench *b = user;
+    (void)stage;
+    (void)done;
+    (void)total;
+    if (interrupt_seen(b->interrupt))
+        core_host_cancel(b->host, true);
+}
+
+more_status bench_start(bench *b, int32_t threads, more_log_level level, const more_weights_service *weights,
+                        more_error *error)
+{
+    core_host_config config = {.threads = threads,
+                               .log_level = level,
+                               .progress = take_progress,
+                               .profile = take_event,
+                               .user = b,
+                               .weights = weights};
+    more_status status = core_host_create(&config, &b->host, error);
+    if (!status)
+        status = nn_context_create(core_host_abi(b->host), &b->nn, error);
+    json_t *machine = status ? NULL : bench_machine(b);
+    if (!status && (!machine || json_object_set_new(b->report, "machine", machine)))
+        status = more_fail(error, MORE_ERROR_MEMORY, "out of memory for the report");
     return status;
 }
 
-static int run_benchmark(const bench_options *options, const char *what, bench_function function, output *out)
+static more_status run_kernels(bench *b, bench_function function, more_error *error)
+{
+    const bench_options *options = b->options;
+    more_status status = bench_start(b, (int32_t)options->threads, MORE_LOG_WARNING, NULL, error);
+    if (!status) {
+        nn_context_set_arithmetic(b->nn, options->arithmetic);
+        status = function(b, error);
+    }
+    bench_limits_free(b);
+    return status;
+}
+
+static more_status run_what(bench *b, const char *what, more_error *error)
+{
+    for (size_t i = 0; what && i < sizeof benchmarks / sizeof *benchmarks; i++)
+        if (!strcmp(what, benchmarks[i].name))
+            return run_kernels(b, benchmarks[i].run, error);
+    return bench_model_run(b, error);
+}
+
+/* ---- The report ------------------------------------------------------------------------------------------------- */
+
+static json_t *make_report(const bench_options *options)
+{
+    const char *what = options->what ? options->what : options->synthetic;
+    for (size_t i = 0; options->what && i < sizeof benchmarks / sizeof *benchmarks; i++)
+        if (!strcmp(options->what, benchmarks[i].name))
+            return json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:[]}", "program", PROGRAM, "version", LLAVAMORE_VERSION,
+                             "benchmark", what, "rounds", (json_int_t)options->rounds, "weights",
+                             nn_storage_name(options->weights), "arithmetic",
+                             options->arithmetic_name ? options->arithmetic_name : "auto", "rows");
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:[]}", "program", PROGRAM, "version", LLAVAMORE_VERSION,
+                     "benchmark", "model", "rounds", (json_int_t)options->rounds, "prompt", (json_int_t)options->prompt,
+                     "generate", (json_int_t)options->generate, "rows");
+}
+
+/* What stands behind the rows. */
+static void report_layout(FILE *file, const json_t *report)
+{
+    const char *name;
+    const json_t *one;
+    json_object_foreach((json_t *)json_object_get(report, "profile"), name, one)
+    {
+        fprintf(file, "\n%s\n", name);
+        profile_layout(file, one);
+    }
+    if (json_object_get(report, "compare"))
+        bench_compare_layout(file, report);
+}
+
+static more_status tell(bench *b, const json_t *before, more_error *error)
+{
+    more_status status = MORE_OK;
+    json_object_set_new(b->report, "limits", bench_limits_json(b));
+    json_object_set_new(b->report, "interrupted", json_boolean(b->stopped));
+    if (before)
+        status = bench_compare(before, b->options->compare, b->report, error);
+    return status ? status : print_report(b->out, b->report, b->options->as_json, report_layout, error);
+}
+
+static int run_benchmark(const bench_options *options, output *out)
 {
     more_error error = {{0}};
-    core_host *host = NULL;
-    core_host_config config = {.threads = (int32_t)options->threads, .log_level = MORE_LOG_WARNING};
-    bench b = {.options = options, .out = out};
-    more_status status = core_host_create(&config, &host, &error);
+    json_t *before = NULL;
+    bench b = {.options = options, .out = out, .report = make_report(options)};
+    profile_init(&b.profile);
+    b.interrupt = interrupt_create();
+    more_status status = b.report ? MORE_OK : more_fail(&error, MORE_ERROR_MEMORY, "out of memory for the report");
+    if (!status && options->compare)
+        status = bench_compare_load(options->compare, &before, &error);
     if (!status)
-        status = nn_context_create(core_host_abi(host), &b.nn, &error);
-    if (!status)
-        status = measure(&b, what, function, &error);
+        status = run_what(&b, options->what, &error);
+    b.stopped = b.stopped || status == MORE_ERROR_CANCELLED;
+    if (!status || status == MORE_ERROR_CANCELLED)
+        status = tell(&b, before, &error);
     nn_context_destroy(b.nn);
-    core_host_destroy(host);
-    return status ? fail_status(PROGRAM, status, &error) : EXIT_SUCCESS;
+    core_host_destroy(b.host);
+    interrupt_destroy(b.interrupt);
+    profile_free(&b.profile);
+    json_decref(before);
+    json_decref(b.report);
+    if (status)
+        return fail_status(PROGRAM, status, &error);
+    return b.stopped ? EXIT_INTERRUPTED : EXIT_SUCCESS;
 }
 
 static int run(int argc, char **argv, output *out)
 {
-    bench_options options = {.rounds = 7};
-    for (int option; (option = getopt_long(argc, argv, "t:r:w:h", long_options, NULL)) != -1;) {
-        switch (option) {
-        case 't':
-            if (!parse_number(optarg, 0, 1024, &options.threads))
-                return fail(PROGRAM, EXIT_USAGE, "--threads is '%s'; give a number from 0 to 1024", optarg);
-            break;
-        case 'r':
-            if (!parse_number(optarg, 1, MOST_ROUNDS, &options.rounds) || options.rounds % 2 == 0)
-                return fail(PROGRAM, EXIT_USAGE, "--rounds is '%s'; give an odd number from 1 to %d", optarg,
-                            MOST_ROUNDS);
-            break;
-        case 'w':
-            if (!parse_weights(optarg, &options))
-                return fail(PROGRAM, EXIT_USAGE, "--weights is '%s'; give f32, f16 or bf16", optarg);
-            break;
-        case OPTION_JSON:
-            options.as_json = true;
-            break;
-        case 'h':
-            output_text(out, help_text);
-            return EXIT_SUCCESS;
-        case OPTION_VERSION:
-            output_text(out, "llavamore " LLAVAMORE_VERSION "\n");
-            return EXIT_SUCCESS;
-        default:
-            return EXIT_USAGE; /* getopt has printed its line */
+    static char name[] = PROGRAM;
+    bench_options options;
+    int code;
+    for (size_t i = 0; argc > 1 && i < sizeof programs / sizeof *programs; i++)
+        if (!strcmp(argv[1], programs[i].name)) {
+            argv[1] = name; /* getopt's messages begin with it */
+            return programs[i].run(argc - 1, argv + 1, out);
         }
-    }
-    const char *what = optind + 1 == argc ? argv[optind] : "";
-    bool gemm = !strcmp(what, "gemm");
-    if (!gemm && strcmp(what, "decode"))
-        return fail(PROGRAM, EXIT_USAGE, "what? Give one of gemm and decode");
-    if (!options.weights_name)
-        parse_weights(gemm ? "f32" : "f16", &options);
-    return run_benchmark(&options, what, gemm ? bench_gemm : bench_decode, out);
+    if (arguments_parse(argc, argv, out, &options, &code))
+        code = run_benchmark(&options, out);
+    arguments_clear(&options);
+    return code;
 }
 
 int main(int argc, char **argv)
 {
-    static char name[] = PROGRAM;
     output out = {0};
     signal(SIGPIPE, SIG_IGN);
-    if (argc > 0)
-        argv[0] = name; /* getopt's messages begin with it: the installed name, not libtool's */
     int code = run(argc, argv, &out);
     return output_finish(&out, PROGRAM, code);
 }

@@ -1,15 +1,12 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Rows of the report, and the operands of products.
+ */
 #include "bench.h"
 
 #include <string.h>
 
-void shares_add(shares *s, double rate, double limit)
-{
-    s->rate[s->count] = rate;
-    s->limit[s->count] = limit;
-    s->share[s->count] = rate / limit;
-    s->count++;
-}
+/* ---- Samples ---------------------------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
@@ -17,9 +14,9 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(const double *values, int64_t count, double *least, double *most)
+double bench_median(const double *values, int64_t count, double *least, double *most)
 {
-    double sorted[MOST_ROUNDS];
+    double sorted[MOST_LIMIT_SAMPLES];
     memcpy(sorted, values, (size_t)count * sizeof *values);
     qsort(sorted, (size_t)count, sizeof *sorted, compare);
     *least = sorted[0];
@@ -27,31 +24,120 @@ static double median(const double *values, int64_t count, double *least, double 
     return sorted[count / 2];
 }
 
-more_status bench_row(bench *b, const char *name, const char *unit, const shares *s, more_error *error)
+json_t *bench_samples(const char *name, const char *unit, const double *values, int64_t count, double scale)
+{
+    double least, most, middle = bench_median(values, count, &least, &most);
+    json_t *samples = json_array();
+    for (int64_t i = 0; samples && i < count; i++)
+        json_array_append_new(samples, json_real(scale * values[i]));
+    return json_pack("{s:s, s:s, s:f, s:f, s:f, s:o}", "name", name, "unit", unit, "median", scale * middle, "least",
+                     scale * least, "most", scale * most, "samples", samples);
+}
+
+/* ---- Rows ------------------------------------------------------------------------------------------------------- */
+
+void bench_row_limit(bench_row *row, const char *name, const char *unit)
+{
+    snprintf(row->limits[row->limit_count].name, sizeof row->limits[0].name, "%s", name);
+    row->limits[row->limit_count++].unit = unit;
+}
+
+void bench_row_add(bench_row *row, double value, const double *limits, const double *used)
+{
+    row->value[row->count] = value;
+    for (int32_t i = 0; i < row->limit_count; i++) {
+        row->limits[i].limit[row->count] = limits[i];
+        row->limits[i].share[row->count] = limits[i] > 0.0 ? used[i] / limits[i] : 0.0;
+    }
+    row->count++;
+}
+
+static json_t *row_json(const bench_row *row)
 {
     double least, most;
-    double limit = median(s->limit, s->count, &least, &most) * 1e-9;
-    double rate = median(s->rate, s->count, &least, &most) * 1e-9;
-    double share = median(s->share, s->count, &least, &most);
-    if (!b->options->as_json) {
-        char line[256];
-        snprintf(line, sizeof line, "%-38s %8.1f %-7s of %8.1f  %5.1f %%  (%.1f to %.1f %%)\n", name, rate, unit, limit,
-                 100.0 * share, 100.0 * least, 100.0 * most);
-        output_text(b->out, line);
-        return MORE_OK;
+    json_t *limits = json_array();
+    json_t *json = bench_samples(row->name, row->unit, row->value, row->count, 1.0);
+    for (int32_t i = 0; json && limits && i < row->limit_count; i++) {
+        double limit = 1e-9 * bench_median(row->limits[i].limit, row->count, &least, &most);
+        double share = bench_median(row->limits[i].share, row->count, &least, &most);
+        json_array_append_new(limits, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f}", "name", row->limits[i].name, "unit",
+                                                row->limits[i].unit, "limit", limit, "share", share, "share_least",
+                                                least, "share_most", most));
     }
-    json_t *row = json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f}", "name", name, "unit", unit, "rate", rate, "limit",
-                            limit, "share", share, "share_least", least, "share_most", most);
-    if (!row || json_array_append_new(b->rows, row))
+    if (!json || json_object_set_new(json, "better", json_string(row->less_is_better ? "less" : "more")) ||
+        json_object_set_new(json, "operations", json_real(row->operations)) ||
+        json_object_set_new(json, "bytes", json_real(row->bytes)) || json_object_set_new(json, "limits", limits)) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+enum { LIMITS_COLUMN = 84 /* of a row's text, where its limits begin */ };
+
+static void row_text(output *out, const json_t *row)
+{
+    char line[512];
+    size_t i;
+    const json_t *limit;
+    double median = json_number_value(json_object_get(row, "median"));
+    int digits = median < 10.0 ? 3 : median < 1000.0 ? 1 : 0;
+    int length = snprintf(
+        line, sizeof line, "%-38s %9.*f %-8s (%.*f to %.*f)", json_string_value(json_object_get(row, "name")), digits,
+        median, json_string_value(json_object_get(row, "unit")), digits,
+        json_number_value(json_object_get(row, "least")), digits, json_number_value(json_object_get(row, "most")));
+    json_array_foreach(json_object_get(row, "limits"), i, limit)
+    {
+        if (length < 0 || length >= (int)sizeof line)
+            break;
+        length += snprintf(
+            line + length, sizeof line - (size_t)length, "%s%*s%5.1f %% of %s %.1f %s (%.1f to %.1f %%)", i ? "\n" : "",
+            i                        ? LIMITS_COLUMN
+            : length < LIMITS_COLUMN ? LIMITS_COLUMN - length
+                                     : 2,
+            "", 100.0 * json_number_value(json_object_get(limit, "share")),
+            json_string_value(json_object_get(limit, "name")), json_number_value(json_object_get(limit, "limit")),
+            json_string_value(json_object_get(limit, "unit")),
+            100.0 * json_number_value(json_object_get(limit, "share_least")),
+            100.0 * json_number_value(json_object_get(limit, "share_most")));
+    }
+    output_text(out, line);
+    output_text(out, "\n");
+}
+
+more_status bench_row_done(bench *b, const bench_row *row, more_error *error)
+{
+    if (!row->count)
+        return MORE_OK;
+    json_t *json = row_json(row);
+    if (!json || json_array_append_new(json_object_get(b->report, "rows"), json))
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory for the report");
+    if (!b->options->as_json)
+        row_text(b->out, json);
     return MORE_OK;
 }
 
-void bench_note(bench *b, const char *text)
+bool bench_wanted(bench *b, const char *name)
 {
-    if (!b->options->as_json)
-        output_text(b->out, text);
+    if (interrupt_seen(b->interrupt))
+        b->stopped = true;
+    return !b->stopped && !b->out->error && (!b->options->only || strstr(name, b->options->only));
 }
+
+void bench_note(bench *b, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    if (b->options->as_json)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    output_text(b->out, text);
+    output_text(b->out, "\n");
+}
+
+/* ---- Operands --------------------------------------------------------------------------------------------------- */
 
 float *bench_values(bench *b, int64_t count)
 {
@@ -64,7 +150,7 @@ float *bench_values(bench *b, int64_t count)
     return values;
 }
 
-more_status bench_matrix(bench *b, int64_t rows, int64_t columns, DLDataType dtype, nn_matrix **matrix,
+more_status bench_matrix(bench *b, int64_t rows, int64_t columns, nn_storage storage, nn_matrix **matrix,
                          more_error *error)
 {
     *matrix = NULL;
@@ -73,7 +159,7 @@ more_status bench_matrix(bench *b, int64_t rows, int64_t columns, DLDataType dty
         return more_fail(error, MORE_ERROR_MEMORY,
                          "no memory for a matrix [%lld, %lld]; the benchmark needs some 3 GiB", (long long)rows,
                          (long long)columns);
-    more_status status = nn_matrix_pack(b->nn, values, rows, columns, dtype, matrix, error);
+    more_status status = nn_matrix_pack(b->nn, values, rows, columns, storage, matrix, error);
     nn_free(b->nn, values);
     return status;
 }

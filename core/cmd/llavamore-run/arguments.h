@@ -16,8 +16,10 @@ typedef struct arguments {
     const char *config;       /* NULL = none */
     const char **images;      /* "-" is standard input */
     const char **assignments; /* of --set */
-    int image_count, assignment_count;
-    const char *question; /* NULL = none; "-" is standard input */
+    const char **questions;   /* of --question, and the one behind the options; "-" is standard input */
+    int image_count, assignment_count, question_count;
+    const char *question_file; /* of --questions: one a line; NULL = none; "-" is standard input */
+    const char *feature_cache; /* folder; NULL = as the INI file says */
     const char *dump_folder;
     bool dump_layers, json, verbose;
 } arguments;

@@ -7,6 +7,7 @@ core_cmd_llavamore_run_llavamore_run_SOURCES = \
 	core/cmd/llavamore-run/chat.c \
 	core/cmd/llavamore-run/interrupt.c core/cmd/llavamore-run/interrupt.h \
 	core/cmd/llavamore-run/main.c \
+	core/cmd/llavamore-run/questions.c core/cmd/llavamore-run/questions.h \
 	core/cmd/llavamore-run/report.c core/cmd/llavamore-run/report.h \
 	core/cmd/llavamore-run/session.c core/cmd/llavamore-run/session.h \
 	core/cmd/llavamore-run/terminal.c core/cmd/llavamore-run/terminal.h

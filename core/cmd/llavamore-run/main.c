@@ -2,6 +2,7 @@
  *
  * llavamore-run: asks a multimodal language model from the command line.
  */
+#include "questions.h"
 #include "report.h"
 #include "session.h"
 
@@ -11,8 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define IMAGE_LIMIT ((size_t)1 << 30)     /* bytes of a picture on standard input */
-#define QUESTION_LIMIT ((size_t)16 << 20) /* bytes of a question on standard input */
+#define IMAGE_LIMIT ((size_t)1 << 30) /* bytes of a picture on standard input */
 
 typedef more_status (*report_function)(output *, const char *, bool, more_error *);
 
@@ -26,6 +26,25 @@ static int tell(const arguments *args, more_status status, char *json, report_fu
     return output_finish(&out, PROGRAM, status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, error));
 }
 
+/* As a quoted value: a folder's name may hold anything. */
+static more_status set_feature_cache(const char *folder, llavamore_settings *settings, more_error *error)
+{
+    size_t size = sizeof "runtime.feature_cache=\"\"" + 2 * strlen(folder);
+    char *assignment = malloc(size);
+    if (!assignment)
+        return more_fail(error, MORE_ERROR_MEMORY, "out of memory for '%s'", folder);
+    char *to = stpcpy(assignment, "runtime.feature_cache=\"");
+    for (const char *from = folder; *from; from++) {
+        if (*from == '"' || *from == '\\')
+            *to++ = '\\';
+        *to++ = *from;
+    }
+    memcpy(to, "\"", 2);
+    more_status status = llavamore_settings_set(settings, assignment, error);
+    free(assignment);
+    return status;
+}
+
 static more_status load_settings(const arguments *args, llavamore_settings *settings, more_error *error)
 {
     more_status status = MORE_OK;
@@ -35,26 +54,7 @@ static more_status load_settings(const arguments *args, llavamore_settings *sett
         status = llavamore_settings_set(settings, "runtime.log=info", error);
     for (int i = 0; i < args->assignment_count && status == MORE_OK; i++)
         status = llavamore_settings_set(settings, args->assignments[i], error);
-    return status;
-}
-
-/* The question's text: args->question itself, or standard input, which goes to *input for the caller to free. */
-static more_status read_question(const arguments *args, char **input, const char **text, more_error *error)
-{
-    size_t size;
-    *text = args->question;
-    if (strcmp(args->question, "-") != 0)
-        return MORE_OK;
-    more_status status = read_standard_input(QUESTION_LIMIT, input, &size, error);
-    if (status != MORE_OK)
-        return status;
-    if (strlen(*input) != size)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "standard input: the question has a NUL byte at %zu",
-                         strlen(*input));
-    while (size && ((*input)[size - 1] == '\n' || (*input)[size - 1] == '\r'))
-        (*input)[--size] = '\0';
-    *text = *input;
-    return MORE_OK;
+    return status == MORE_OK && args->feature_cache ? set_feature_cache(args->feature_cache, settings, error) : status;
 }
 
 static more_status read_images(const arguments *args, char **input, llavamore_image **images, more_error *error)
@@ -85,20 +85,26 @@ static more_status make_folder(const char *path, more_error *error)
     return more_fail(error, MORE_ERROR_IO, "--dump %s: %s", path, strerror(errno));
 }
 
-static int ask_once(session *self)
+static int ask(session *self)
 {
     const arguments *args = self->args;
     more_error error = {{0}};
-    char *input = NULL; /* standard input goes to the question or to one picture, never to both */
-    const char *text = NULL;
+    char *input = NULL; /* of a picture */
+    question_list questions;
     llavamore_image *images = NULL;
-    more_status status = read_question(args, &input, &text, &error);
+    more_status status = questions_read(args, &questions, &error);
     if (status == MORE_OK)
         status = make_folder(args->dump_folder, &error);
     if (status == MORE_OK)
         status = read_images(args, &input, &images, &error);
-    int code =
-        status == MORE_OK ? session_ask(self, text, images, args->image_count) : fail_status(PROGRAM, status, &error);
+    int code = status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
+    /* Each question is a conversation of its own, whose beginning with the pictures is there from the second one on. */
+    for (size_t i = 0; i < questions.count && code == EXIT_SUCCESS; i++) {
+        status = i ? llavamore_chat_reset(self->chat, &error) : MORE_OK;
+        code = status == MORE_OK ? session_ask(self, questions.texts[i], images, args->image_count)
+                                 : fail_status(PROGRAM, status, &error);
+    }
+    questions_clear(&questions);
     free(images);
     free(input);
     return code;
@@ -123,7 +129,7 @@ static int run_model(const arguments *args, terminal *screen, interrupt *watcher
     } else if ((status = llavamore_chat_create(self.model, &self.chat, &error)) != MORE_OK) {
         code = fail_status(PROGRAM, status, &error);
     } else {
-        code = args->action == ACTION_CHAT ? session_chat(&self) : ask_once(&self);
+        code = args->action == ACTION_CHAT ? session_chat(&self) : ask(&self);
     }
     llavamore_chat_destroy(self.chat);
     interrupt_watch(watcher, settings, NULL);

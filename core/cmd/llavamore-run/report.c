@@ -24,6 +24,16 @@ static json_t *token_list(const llavamore_answer *answer)
     return ids;
 }
 
+static json_t *usage(const llavamore_answer *answer)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I}", "prompt_tokens",
+                     (json_int_t)answer->prompt_tokens, "image_tokens", (json_int_t)answer->image_tokens,
+                     "completion_tokens", (json_int_t)answer->completion_tokens, "prefill_rows",
+                     (json_int_t)answer->prefill_rows, "reused_rows", (json_int_t)answer->reused_rows, "encoded_images",
+                     (int)answer->encoded_images, "decode_calls", (json_int_t)answer->decode_calls, "guessed_tokens",
+                     (json_int_t)answer->guessed_tokens, "right_tokens", (json_int_t)answer->right_tokens);
+}
+
 static json_t *timings(const llavamore_model *model, const llavamore_answer *answer)
 {
     return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "load_ms", llavamore_model_load_ms(model),
@@ -42,12 +52,10 @@ more_status report_answer(output *out, const llavamore_model *model, const llava
     llavamore_free(assembly_text);
     if (status != MORE_OK)
         return status;
-    json_t *report =
-        json_pack("{s:s%, s:o, s:s, s:{s:I, s:I, s:I}, s:o, s:I, s:o}", "answer", answer->text, answer->size,
-                  "token_ids", token_list(answer), "finish_reason", answer->finish_reason, "usage", "prompt_tokens",
-                  (json_int_t)answer->prompt_tokens, "image_tokens", (json_int_t)answer->image_tokens,
-                  "completion_tokens", (json_int_t)answer->completion_tokens, "timings", timings(model, answer),
-                  "peak_memory_bytes", (json_int_t)llavamore_peak_memory(), "assembly", assembly);
+    json_t *report = json_pack("{s:s%, s:o, s:s, s:o, s:o, s:I, s:o}", "answer", answer->text, answer->size,
+                               "token_ids", token_list(answer), "finish_reason", answer->finish_reason, "usage",
+                               usage(answer), "timings", timings(model, answer), "peak_memory_bytes",
+                               (json_int_t)llavamore_peak_memory(), "assembly", assembly);
     status = print_json(out, report, error);
     json_decref(report);
     return status;
@@ -63,14 +71,23 @@ static void print_rate(const char *what, int64_t tokens, double milliseconds)
 void report_timings(const llavamore_model *model, const llavamore_answer *answer)
 {
     fprintf(stderr, "  %-12s %10.1f ms\n", "load", llavamore_model_load_ms(model));
-    if (answer->image_tokens) {
+    if (answer->image_tokens && !answer->encoded_images) {
+        fprintf(stderr, "  %-12s %10.1f ms  %5lld tokens, seen before\n", "pictures", answer->preprocess_ms,
+                (long long)answer->image_tokens);
+    } else if (answer->image_tokens) {
         fprintf(stderr, "  %-12s %10.1f ms\n", "preprocess", answer->preprocess_ms);
         fprintf(stderr, "  %-12s %10.1f ms\n", "encode", answer->encode_ms);
         fprintf(stderr, "  %-12s %10.1f ms  %5lld tokens\n", "project", answer->project_ms,
                 (long long)answer->image_tokens);
     }
-    print_rate("prefill", answer->prompt_tokens, answer->prefill_ms);
+    print_rate("prefill", answer->prefill_rows, answer->prefill_ms);
+    if (answer->reused_rows)
+        fprintf(stderr, "  %-12s %13s  %5lld tokens, read before\n", "reused", "", (long long)answer->reused_rows);
     print_rate("decode", answer->completion_tokens, answer->decode_ms);
+    if (answer->guessed_tokens)
+        fprintf(stderr, "  %-12s %13s  %5lld tokens of %lld, %.2f tokens a call\n", "guessed", "",
+                (long long)answer->right_tokens, (long long)answer->guessed_tokens,
+                (double)(answer->completion_tokens - 1) / (double)answer->decode_calls);
     fprintf(stderr, "  %-12s %10.1f ms\n", "first token", answer->first_token_ms);
     fprintf(stderr, "  %-12s %10.1f ms\n", "total", answer->total_ms);
     fprintf(stderr, "  %-12s %10.1f MiB\n", "peak memory", (double)llavamore_peak_memory() / (1 << 20));

@@ -3,6 +3,7 @@
 
 #include "assembly/data.h"
 #include "base/clock.h"
+#include "recall/recall.h"
 #include "weights/checkpoint.h"
 #include "weights/locate.h"
 #include <stdlib.h>
@@ -142,6 +143,8 @@ more_status core_assembly_open(core_config *config, core_host *host, core_regist
         status = core_assembly_check_text(assembly, error);
     if (status == MORE_OK)
         status = core_assembly_open_vision(assembly, error);
+    if (status == MORE_OK && assembly->vision && !(flags & MORE_OPEN_METADATA_ONLY))
+        status = core_recall_create(assembly, &assembly->recall, error);
     if (status != MORE_OK) {
         core_assembly_close(assembly);
         return status;
@@ -155,6 +158,7 @@ void core_assembly_close(core_assembly *assembly)
 {
     if (!assembly)
         return;
+    core_recall_destroy(assembly->recall);
     if (assembly->projector_api)
         assembly->projector_api->close(assembly->projector);
     if (assembly->vision_api)

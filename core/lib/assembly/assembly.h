@@ -67,6 +67,8 @@ typedef struct core_assembly {
     const more_projector_interface *projector_api;
     more_projector *projector;
 
+    struct core_recall *recall; /* of pictures seen; NULL in a dry run */
+
     core_calls sampler_calls; /* of [generate] sampler; empty = by the single values */
     double load_ms;
 } core_assembly;

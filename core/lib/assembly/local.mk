@@ -15,6 +15,8 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/generate/chat.c core/lib/generate/chat.h \
 	core/lib/generate/context.c core/lib/generate/context.h \
 	core/lib/generate/multiscale.c core/lib/generate/multiscale.h \
+	core/lib/generate/drawing.c core/lib/generate/reading.c core/lib/generate/turn.h \
+	core/lib/generate/lookup.c core/lib/generate/lookup.h \
 	core/lib/generate/npy.c core/lib/generate/npy.h \
 	core/lib/generate/scales.c core/lib/generate/scales.h \
 	core/lib/generate/visual.c core/lib/generate/visual.h

@@ -27,25 +27,34 @@ static more_status open_tokenizer(core_assembly *assembly, more_error *error)
     return status;
 }
 
-static more_status open_template(core_assembly *assembly, more_error *error)
+/* The template's name or text: the user's or the checkpoint's own, else what the plugin takes it to be; NULL = unknown.
+ * *own is what must be freed. */
+static const char *template_source(const core_assembly *assembly, char **own)
 {
-    const char *source = core_config_string(assembly->config, "llm", "template");
+    const char *source = *own = core_assembly_setting(assembly, "llm.template");
+    if (!source)
+        source = core_config_string(assembly->config, "llm", "template");
     if (!source || !source[0] || !strcmp(source, "auto"))
         source = assembly->language_info.template_text;
-    if (!source)
-        source = assembly->language_info.template_name;
+    return source ? source : assembly->language_info.template_name;
+}
+
+static more_status open_template(core_assembly *assembly, more_error *error)
+{
+    char *own;
+    const char *source = template_source(assembly, &own);
     if (!source)
         return more_fail(error, MORE_ERROR_NOT_FOUND,
                          "%s: the checkpoint does not say which conversation template it was trained with; set [llm] "
                          "template",
                          assembly->language_path);
     char *folder = core_data_folder("templates");
-    if (!folder)
-        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
     const char *compat = core_config_string(assembly->config, "llm", "prompt_compat");
-    more_status status = core_template_load(source, folder, compat && strcmp(compat, "none") ? compat : NULL,
-                                            &assembly->conversation, error);
+    more_status status = folder ? core_template_load(source, folder, compat && strcmp(compat, "none") ? compat : NULL,
+                                                     &assembly->conversation, error)
+                                : more_fail(error, MORE_ERROR_MEMORY, "out of memory");
     free(folder);
+    free(own);
     return status;
 }
 

@@ -86,6 +86,12 @@ static void memory_release(const more_host *abi, void *block)
     core_memory_release(&host_of(abi)->memory, block);
 }
 
+static void profile_add(const more_host *abi, const more_profile_event *event)
+{
+    const core_host_config *config = &host_of(abi)->config;
+    config->profile(config->user, event);
+}
+
 static const more_log_service log_service = {MORE_STRUCT_SIZE(more_log_service, write), log_write};
 static const more_threads_service threads_service = {MORE_STRUCT_SIZE(more_threads_service, parallel_for),
                                                      threads_count, threads_parallel_for};
@@ -93,6 +99,7 @@ static const more_progress_service progress_service = {MORE_STRUCT_SIZE(more_pro
                                                        progress_update, progress_cancelled};
 static const more_memory_service memory_service = {MORE_STRUCT_SIZE(more_memory_service, release), memory_allocate,
                                                    memory_release};
+static const more_profile_service profile_service = {MORE_STRUCT_SIZE(more_profile_service, add), profile_add};
 
 static const void *get_service(const more_host *abi, const char *id)
 {
@@ -103,6 +110,7 @@ static const void *get_service(const more_host *abi, const char *id)
                     {MORE_THREADS_SERVICE, &threads_service},
                     {MORE_PROGRESS_SERVICE, &progress_service},
                     {MORE_MEMORY_SERVICE, &memory_service},
+                    {MORE_PROFILE_SERVICE, host_of(abi)->config.profile ? &profile_service : NULL},
                     {MORE_WEIGHTS_SERVICE, host_of(abi)->config.weights}};
     for (size_t i = 0; i < sizeof services / sizeof *services; i++)
         if (id && !strcmp(services[i].id, id))

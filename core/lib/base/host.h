@@ -5,7 +5,7 @@
 #ifndef CORE_HOST_H
 #define CORE_HOST_H
 
-#include <llavamore/host.h>
+#include <llavamore/profile.h>
 
 typedef struct core_host core_host;
 
@@ -17,7 +17,9 @@ typedef struct core_host_config {
     void (*log)(void *user, more_log_level level, const char *component, const char *message);
     /* NULL = no progress is shown */
     void (*progress)(void *user, const char *stage, int64_t done, int64_t total);
-    void *user;                          /* given to both callbacks */
+    /* NULL = no llavamore.profile/1 */
+    void (*profile)(void *user, const more_profile_event *event);
+    void *user;                          /* given to the callbacks */
     const more_weights_service *weights; /* core_weights_service(); NULL = no such service */
 } core_host_config;
 

@@ -36,11 +36,18 @@ static block_header *from_heap(size_t bytes)
     return header;
 }
 
+/* Bytes of a mapped block: whole huge pages, since the system backs no part of one, unless that wastes a quarter. */
+static size_t mapped_size(size_t bytes, size_t page)
+{
+    size_t huge = round_up(bytes, CORE_HUGE_PAGE);
+    return huge - bytes <= bytes / 4 ? huge : round_up(bytes, page);
+}
+
 /* The block begins on a huge page and its header ends the page before, so that the kernel can back the whole block. */
 static block_header *from_mapping(size_t bytes)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t size = round_up(bytes, page), reserve = page + CORE_HUGE_PAGE + size;
+    size_t size = mapped_size(bytes, page), reserve = page + CORE_HUGE_PAGE + size;
     char *base = mmap(NULL, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
         return NULL;

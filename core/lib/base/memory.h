@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CORE_HUGE_BLOCK ((size_t)4 << 20) /* bytes; blocks from here on are mapped, 2 MiB aligned, MADV_HUGEPAGE */
+#define CORE_HUGE_BLOCK ((size_t)1 << 20) /* bytes; blocks from here on are mapped, 2 MiB aligned, MADV_HUGEPAGE */
 #define CORE_HUGE_PAGE ((size_t)2 << 20)  /* bytes */
 
 /* Zero-initialise. */

@@ -76,6 +76,9 @@ static const more_option generate_keys[] = {
      "Calls of sampler stages, apart by commas, in place of those made from the keys above; empty = those."},
     {"ignore_stop", MORE_BOOL, "false", 0, 0, NULL,
      "Go on past stop tokens until max_new_tokens: for benchmarks and comparisons with other implementations."},
+    {"prompt_lookup", MORE_INT64, "0", 0, 32, NULL,
+     "Most tokens that are guessed ahead from what stood behind the last words before, and checked in one call of the "
+     "model: the same answer, sooner where it repeats the prompt or itself; 0 = none."},
     {"stop", MORE_STRING, "", 0, 0, NULL,
      "Text that ends the answer when it appears, and is left out; in double quotes \\n is a newline; empty = none."},
 };
@@ -88,6 +91,12 @@ static const more_option runtime_keys[] = {
     {"log", MORE_STRING, "warning", 0, 0, "error|warning|info|debug", "Least important messages that are shown."},
     {"batch", MORE_INT64, "512", 1, 1048576, NULL,
      "Rows of the prompt that the language model takes at one time: more is faster and needs more memory."},
+    {"feature_cache", MORE_STRING, "", 0, 0, NULL,
+     "Folder in which the visual tokens of pictures are kept for other processes, under all that they hang on: "
+     "picture, checkpoints, plugins, settings, processor; it is made where its parent is there; empty = none are "
+     "kept."},
+    {"feature_cache_limit", MORE_INT64, "1024", 0, 1048576, NULL,
+     "Most MiB in that folder: beyond, the files longest unused are removed; 0 = any number."},
 };
 
 #define KEYS(table) table, (int32_t)(sizeof table / sizeof *table)
@@ -110,7 +119,7 @@ static const struct {
     {"vision", "weights", CORE_PATH_WEIGHTS},   {"projector", "weights", CORE_PATH_WEIGHTS},
     {"llm", "weights", CORE_PATH_WEIGHTS},      {"llm", "tokenizer", CORE_PATH_FILE},
     {"llm", "lora", CORE_PATH_WEIGHTS_LIST},    {"llm", "template", CORE_PATH_NAMED},
-    {"runtime", "plugin_path", CORE_PATH_LIST},
+    {"runtime", "plugin_path", CORE_PATH_LIST}, {"runtime", "feature_cache", CORE_PATH_FILE},
 };
 
 const core_section *core_section_at(size_t index)

@@ -68,7 +68,7 @@ static more_status take_images(core_context *context, core_visual *images, size_
 more_status core_context_fork(const core_context *context, core_context *fork, more_error *error)
 {
     const core_assembly *assembly = context->assembly;
-    *fork = (core_context){.assembly = assembly, .rows = context->rows};
+    *fork = (core_context){.assembly = assembly, .rows = context->rows, .planned = context->planned};
     more_status status = assembly->language_api->session_fork(context->session, &fork->session, error);
     core_ids_append(&fork->history, context->history.data, context->history.count);
     for (size_t i = 0; status == MORE_OK && i < context->image_count; i++) {
@@ -188,6 +188,7 @@ static more_status advance_chunk(core_context *context, cursor *at, int64_t limi
         status = assembly->language_api->advance(assembly->language, &item, 1);
     if (status < 0 && item.error.message[0])
         more_fail(error, status, "%s", item.error.message);
+    context->computed += status == MORE_OK ? *taken : 0;
     if (states)
         end_chunk(states, status == MORE_OK ? *taken : 0, &chunk);
     return status;
@@ -210,15 +211,20 @@ static more_status advance_all(core_context *context, cursor *at, int64_t rows, 
     return status;
 }
 
-/* A new session with the whole history, for plugins whose positions or windows do not allow to go on. The old one stays
- * until the new one is whole. */
-static more_status replay(core_context *context, int64_t planned, float *logits, more_error *error)
+static int64_t planned_for(const core_context *context, int64_t rows)
+{
+    return rows < context->planned ? context->planned : rows;
+}
+
+/* A new session with the whole history of `rows` rows, for plugins whose positions or windows do not allow to go on.
+ * The old one stays until the new one is whole. */
+static more_status replay(core_context *context, int64_t rows, float *logits, more_error *error)
 {
     more_session *old = context->session;
-    more_status status = create_session(context->assembly, planned, &context->session, error);
+    more_status status = create_session(context->assembly, planned_for(context, rows), &context->session, error);
     if (status == MORE_OK) {
         cursor start = {.ids = &context->history, .images = context->images};
-        status = advance_all(context, &start, planned, NULL, logits, error);
+        status = advance_all(context, &start, rows, NULL, logits, error);
         if (status == MORE_NEEDS_REPLAY)
             status = more_fail(error, MORE_ERROR_INTERNAL, "plugin '%s' asks for a replay of a replay",
                                context->assembly->language_part.file->id);
@@ -297,7 +303,7 @@ more_status core_context_append(core_context *context, const core_ids *ids, core
     if (status == MORE_OK && dump_folder)
         status = begin_states(context, rows, &states, error);
     if (status == MORE_OK && context->rows == 0 && rows > 0)
-        status = plan_session(context, rows, error);
+        status = plan_session(context, planned_for(context, rows), error);
     /* Either array may not exist yet, where nothing was added. */
     core_ids added = {.data = ids->count ? context->history.data + first_id : NULL, .count = ids->count};
     cursor at = {.ids = &added, .images = context->images ? context->images + first_image : NULL};
@@ -317,12 +323,83 @@ more_status core_context_append(core_context *context, const core_ids *ids, core
     return status;
 }
 
+more_status core_context_try(core_context *context, const core_ids *ids, float *logits, more_error *error)
+{
+    const core_assembly *assembly = context->assembly;
+    size_t before = context->history.count;
+    int64_t count = (int64_t)ids->count, shape[2] = {count, assembly->language_info.vocabulary}, strides[2];
+    int64_t *rows = calloc(ids->count, sizeof *rows);
+    more_tensor tensor = more_host_tensor(logits, more_f32(), 2, shape, strides);
+    more_segment segment = {.ids = ids->data, .count = count};
+    more_advance item = {.struct_size = MORE_STRUCT_SIZE(more_advance, error),
+                         .session = context->session,
+                         .segments = &segment,
+                         .segment_count = 1,
+                         .logit_rows = rows,
+                         .logit_count = count,
+                         .logits = &tensor};
+    core_ids_append(&context->history, ids->data, ids->count);
+    more_status status = rows && !context->history.failed ? MORE_OK : out_of_memory(error);
+    for (int64_t i = 0; rows && i < count; i++)
+        rows[i] = i;
+    if (status == MORE_OK)
+        status = assembly->language_api->advance(assembly->language, &item, 1);
+    if (status < 0 && item.error.message[0])
+        more_fail(error, status, "%s", item.error.message);
+    if (status == MORE_OK) {
+        context->rows += count;
+        context->computed += count;
+    } else {
+        context->history.count = before;
+    }
+    free(rows);
+    return status;
+}
+
+core_prefix core_context_common(const core_context *context, const core_ids *ids, const core_visual *images)
+{
+    core_prefix prefix = {0};
+    while (prefix.ids + 1 < ids->count && prefix.ids < context->history.count &&
+           ids->data[prefix.ids] == context->history.data[prefix.ids]) {
+        bool is_image = ids->data[prefix.ids] == CORE_IMAGE_TOKEN;
+        if (is_image && !core_digest_equal(&images[prefix.images].content, &context->images[prefix.images].content))
+            break;
+        prefix.rows += is_image ? images[prefix.images].count : 1;
+        prefix.images += is_image;
+        prefix.ids++;
+    }
+    return prefix;
+}
+
+more_status core_context_cut(core_context *context, const core_prefix *prefix, more_error *error)
+{
+    more_status status = context->assembly->language_api->session_truncate(context->session, prefix->rows, error);
+    if (status != MORE_OK)
+        return status;
+    forget(context, prefix->ids, prefix->images);
+    context->rows = prefix->rows;
+    context->planned = 0;
+    return MORE_OK;
+}
+
+#define SLACK 64 /* rows of the smallest cache that is compared; no less than what plugins allocate at one time */
+
+/* The interface has no word for it, but a cache that keeps every row takes as many bytes for n times the rows. */
+bool core_context_lets_go(const core_assembly *assembly, int64_t rows)
+{
+    int64_t parts = rows / SLACK + 2, all;
+    int64_t one = assembly->language_api->kv_bytes(assembly->language, SLACK);
+    return !__builtin_mul_overflow(one, parts, &all) &&
+           assembly->language_api->kv_bytes(assembly->language, parts * SLACK) < all;
+}
+
 more_status core_context_drop(core_context *context, size_t count, more_error *error)
 {
     if (!count)
         return MORE_OK;
     context->history.count -= count;
     context->rows -= (int64_t)count;
+    context->planned = 0;
     more_status status = context->assembly->language_api->session_truncate(context->session, context->rows, error);
     return status == MORE_NEEDS_REPLAY ? replay(context, context->rows, NULL, error) : status;
 }

@@ -21,16 +21,25 @@ typedef struct visual_batch {
     const char *dump_folder;
 } visual_batch;
 
+bool core_visual_create(core_visual *visual, int64_t count, int64_t width)
+{
+    *visual = (core_visual){.rows = core_floats(count, width), .count = count};
+    visual->holders = malloc(sizeof *visual->holders);
+    if (visual->holders)
+        atomic_init(visual->holders, 1);
+    return visual->rows && visual->holders;
+}
+
 core_visual core_visual_share(const core_visual *visual)
 {
     if (visual->holders)
-        ++*visual->holders;
+        atomic_fetch_add_explicit(visual->holders, 1, memory_order_relaxed);
     return *visual;
 }
 
 void core_visual_free(core_visual *visual)
 {
-    if (!visual->holders || --*visual->holders == 0) {
+    if (!visual->holders || atomic_fetch_sub_explicit(visual->holders, 1, memory_order_acq_rel) == 1) {
         free(visual->rows);
         free(visual->holders);
     }
@@ -193,16 +202,6 @@ static more_status dump(const visual_batch *work, const char *name, int32_t inde
     return core_npy_write(work->dump_folder, file, CORE_NPY_F32, rank, shape, data, error);
 }
 
-static bool create_rows(core_visual *visual, int64_t count, int64_t width)
-{
-    visual->count = count;
-    visual->rows = core_floats(count, width);
-    visual->holders = calloc(1, sizeof *visual->holders);
-    if (visual->holders)
-        *visual->holders = 1;
-    return visual->rows && visual->holders;
-}
-
 /* Rows of one image: by scale, then by layer. */
 static void join_layers(const visual_batch *work, int32_t index, float *features)
 {
@@ -229,7 +228,7 @@ static more_status project(visual_batch *work, int32_t index, core_visual *visua
     if (status != MORE_OK)
         return status;
     float *features = core_floats(rows, joined);
-    if (!features || !create_rows(visual, tokens, assembly->language_info.width)) {
+    if (!features || !core_visual_create(visual, tokens, assembly->language_info.width)) {
         free(features);
         return out_of_memory(error);
     }
@@ -296,6 +295,7 @@ static more_status run(visual_batch *work, const llavamore_image *images, bool d
     for (int32_t i = 0; status == MORE_OK && i < work->count; i++)
         status = project(work, i, &visuals[i], error);
     times->project_ms = core_now_ms() - start;
+    times->encoded = work->count;
     free_features(work, assembly->layer_count);
     return status;
 }

@@ -10,6 +10,9 @@ core_lib_libllavamore_la_SOURCES += \
 	core/lib/text/template_parse.c \
 	core/lib/text/tokenizer.c core/lib/text/tokenizer.h \
 	core/lib/text/tokenizer_data.h \
+	core/lib/text/tokenizer_export.c core/lib/text/tokenizer_export.h \
+	core/lib/text/tokenizer_export_data.h \
+	core/lib/text/tokenizer_export_pieces.c \
 	core/lib/text/tokenizer_gguf.c core/lib/text/tokenizer_gguf.h \
 	core/lib/text/tokenizer_load.c \
 	core/lib/text/tokenizer_pieces.c \

@@ -118,7 +118,7 @@ static const char *path_of(more_checkpoint *checkpoint)
 const more_weights_service *core_weights_service(void)
 {
     static const more_weights_service service = {
-        .struct_size = MORE_STRUCT_SIZE(more_weights_service, drop),
+        .struct_size = MORE_STRUCT_SIZE(more_weights_service, read_stored_rows),
         .info = core_tensor_info,
         .count = core_tensor_count,
         .name_at = core_tensor_name_at,
@@ -131,6 +131,7 @@ const more_weights_service *core_weights_service(void)
         .has_file = has_file,
         .path = path_of,
         .drop = core_tensor_drop,
+        .read_stored_rows = core_tensor_read_stored_rows,
     };
     return &service;
 }

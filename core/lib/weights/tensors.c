@@ -281,6 +281,16 @@ static more_status fetch_merged(const core_source *source, const tensor *found, 
                             entry->name);
 }
 
+static more_status check_range(const core_tensor_entry *entry, int64_t first, int64_t count, int64_t height,
+                               more_error *error)
+{
+    if (first >= 0 && count >= 0 && first <= height && count <= height - first)
+        return MORE_OK;
+    return more_fail(error, MORE_ERROR_ARGUMENT,
+                     "%s: tensor '%s': %" PRId64 " rows from row %" PRId64 " on are asked for, it has %" PRId64,
+                     entry->path, entry->name, count, first, height);
+}
+
 more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
                                   DLDataType dtype, void *rows, more_error *error)
 {
@@ -291,10 +301,9 @@ more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name,
         return status;
     const core_tensor_entry *entry = found.entry;
     matrix_of(&found, &height, &width);
-    if (first < 0 || count < 0 || first > height || count > height - first)
-        return more_fail(error, MORE_ERROR_ARGUMENT,
-                         "%s: tensor '%s': %" PRId64 " rows from row %" PRId64 " on are asked for, it has %" PRId64,
-                         entry->path, entry->name, count, first, height);
+    status = check_range(entry, first, count, height, error);
+    if (status != MORE_OK)
+        return status;
     const core_gguf_format *quantised = core_quantised(entry->format);
     if (!quantised && !core_format_is_float(entry->format))
         return more_fail(
@@ -319,6 +328,59 @@ more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name,
         return more_fail(error, MORE_ERROR_UNSUPPORTED,
                          "%s: tensor '%s': holds numbers that an f16 cannot, of more than 65504", entry->path,
                          entry->name);
+    return MORE_OK;
+}
+
+/* Why the stored bytes of whole rows are not what is asked for; NULL where they are. */
+static const char *not_as_stored(const tensor *found, int64_t width)
+{
+    const core_gguf_format *quantised = core_quantised(found->entry->format);
+    if (!found->entry->data)
+        return "it is synthetic";
+    if (found->entry->delta)
+        return "an adapter is merged into it";
+    if (found->transposed)
+        return "it is stored transposed";
+    if (found->minus_one)
+        return "it is stored plus 1";
+    if (found->head && found->entry->rank < 2)
+        return "its numbers are interleaved";
+    if (quantised && width % quantised->block)
+        return "its rows are no whole blocks";
+    return NULL;
+}
+
+/* Bytes of a stored row of `width` numbers; whole blocks where the format has them. */
+static size_t stored_row_bytes(const core_tensor_entry *entry, int64_t width)
+{
+    const core_gguf_format *quantised = core_quantised(entry->format);
+    if (quantised)
+        return (size_t)(width / quantised->block) * quantised->bytes;
+    return (size_t)width * core_format_width(entry->format);
+}
+
+more_status core_tensor_read_stored_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
+                                         void *rows, more_error *error)
+{
+    tensor found;
+    int64_t height, width;
+    more_status status = find(checkpoint, name, &found, error);
+    if (status != MORE_OK)
+        return status;
+    const core_tensor_entry *entry = found.entry;
+    matrix_of(&found, &height, &width);
+    status = check_range(entry, first, count, height, error);
+    if (status != MORE_OK)
+        return status;
+    const char *reason = not_as_stored(&found, width);
+    if (reason)
+        return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: tensor '%s': rows cannot be given as stored: %s",
+                         entry->path, entry->name, reason);
+    size_t bytes = stored_row_bytes(entry, width);
+    if (!found.head && count && bytes)
+        memcpy(rows, entry->data + (size_t)first * bytes, (size_t)count * bytes);
+    for (int64_t i = 0; i < count && found.head && bytes; i++)
+        memcpy((char *)rows + (size_t)i * bytes, entry->data + (size_t)interleaved(&found, first + i) * bytes, bytes);
     return MORE_OK;
 }
 

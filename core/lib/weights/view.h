@@ -39,6 +39,8 @@ int64_t core_tensor_count(more_checkpoint *checkpoint);
 const char *core_tensor_name_at(more_checkpoint *checkpoint, int64_t index);
 more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
                                   DLDataType dtype, void *rows, more_error *error);
+more_status core_tensor_read_stored_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
+                                         void *rows, more_error *error);
 void core_tensor_drop(more_checkpoint *checkpoint, const char *name);
 
 #endif

@@ -4,7 +4,6 @@
  * between. Every feature row becomes one visual token.
  */
 #include "projector.h"
-#include "require.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -138,11 +137,7 @@ static more_status mlp_open(const more_open *arguments, int64_t width_in, int64_
     *projector = NULL;
     if (!own)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for mlp");
-    status = nn_require_host(arguments, "mlp", error);
-    if (!status)
-        status = nn_context_create(arguments->host, &own->context, error);
-    if (!status)
-        status = nn_source_open(own->context, arguments, &source, error);
+    status = nn_open(arguments, "mlp", &own->context, &source, error);
     if (!status)
         status = nn_mlp_find(&own->mlp, &source, error);
     if (!status)
@@ -207,6 +202,8 @@ static const more_projector_interface projector_interface = {
     .project = mlp_project,
 };
 
+static const more_option options[NN_OPTION_COUNT] = {NN_OPTION_ROWS};
+
 static int32_t score(void)
 {
     return 100;
@@ -225,6 +222,8 @@ static const more_plugin plugin = {
     .version = "0.1.0",
     .license = "Apache-2.0",
     .description = "LLaVA's projectors: linear and mlpNx_gelu",
+    .options = options,
+    .option_count = NN_OPTION_COUNT,
     .score = score,
     .get_interface = get_interface,
 };

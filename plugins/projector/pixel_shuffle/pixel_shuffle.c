@@ -9,15 +9,15 @@
  * scale is refused, and so are rows before the patches, which have no place in a square.
  */
 #include "projector.h"
-#include "require.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_SCALE, OPTION_COUNT, MOST_SCALE = 16 };
+enum { OPTION_SCALE = NN_OPTION_COUNT, OPTION_COUNT, MOST_SCALE = 16 };
 
 static const more_option options[OPTION_COUNT] = {
+    NN_OPTION_ROWS,
     {"scale", MORE_INT64, "0", 0, MOST_SCALE, NULL,
      "Patches a side that become one visual token; 0 = the checkpoint's scale_factor or 1 / downsample_ratio, else 2"},
 };
@@ -168,11 +168,7 @@ static more_status shuffle_open(const more_open *arguments, int64_t width_in, in
     *projector = NULL;
     if (!own)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for pixel_shuffle");
-    status = nn_require_host(arguments, "pixel_shuffle", error);
-    if (!status)
-        status = nn_context_create(arguments->host, &own->context, error);
-    if (!status)
-        status = nn_source_open(own->context, arguments, &source, error);
+    status = nn_open(arguments, "pixel_shuffle", &own->context, &source, error);
     if (!status)
         status = read_scale(arguments, &source, &own->scale, error);
     if (!status)

@@ -159,7 +159,7 @@ static void load(nn_encoder *encoder, nn_loader *loader)
     more_vision *dinov2 = (more_vision *)encoder;
     int64_t width = encoder->width;
 
-    nn_load_matrix(loader, "patch.weight", 0, width, 3 * encoder->patch_size * encoder->patch_size, &dinov2->patch);
+    nn_load_convolution(loader, "patch.weight", width, 3 * encoder->patch_size * encoder->patch_size, &dinov2->patch);
     nn_load_vector(loader, "patch.bias", 0, width, &dinov2->patch_bias);
     nn_load_vector(loader, "class_token", 0, width, &dinov2->class_token);
     if (dinov2->registers)
@@ -273,8 +273,6 @@ static const more_vision_interface vision_interface = {
     .encode = nn_encoder_encode,
 };
 
-static const more_option options[] = {NN_ENCODER_BLOCKS_OPTION};
-
 static int32_t score(void)
 {
     return 100;
@@ -293,8 +291,8 @@ static const more_plugin plugin = {
     .version = "0.1.0",
     .license = "Apache-2.0",
     .description = "DINOv2 vision towers, with and without registers, as Meta's dinov2-large",
-    .options = options,
-    .option_count = sizeof options / sizeof *options,
+    .options = nn_encoder_options,
+    .option_count = NN_ENCODER_OPTION_COUNT,
     .score = score,
     .get_interface = get_interface,
 };

@@ -63,8 +63,8 @@ static void load(nn_encoder *encoder, nn_loader *loader)
 {
     more_vision *siglip = (more_vision *)encoder;
 
-    nn_load_matrix(loader, "patch.weight", 0, encoder->width, 3 * encoder->patch_size * encoder->patch_size,
-                   &siglip->patch);
+    nn_load_convolution(loader, "patch.weight", encoder->width, 3 * encoder->patch_size * encoder->patch_size,
+                        &siglip->patch);
     nn_load_vector(loader, "patch.bias", 0, encoder->width, &siglip->patch_bias);
     nn_load_table(loader, "positions", encoder->tokens, encoder->width, &siglip->positions);
 }
@@ -134,8 +134,6 @@ static const more_vision_interface vision_interface = {
     .encode = nn_encoder_encode,
 };
 
-static const more_option options[] = {NN_ENCODER_BLOCKS_OPTION};
-
 static int32_t score(void)
 {
     return 100;
@@ -154,8 +152,8 @@ static const more_plugin plugin = {
     .version = "0.1.0",
     .license = "Apache-2.0",
     .description = "SigLIP vision towers (ViT), as Google's siglip-so400m-patch14-384",
-    .options = options,
-    .option_count = sizeof options / sizeof *options,
+    .options = nn_encoder_options,
+    .option_count = NN_ENCODER_OPTION_COUNT,
     .score = score,
     .get_interface = get_interface,
 };

@@ -13,8 +13,8 @@ static void load(nn_encoder *encoder, nn_loader *loader)
 {
     more_vision *siglip2 = (more_vision *)encoder;
 
-    nn_load_matrix(loader, "patch.weight", 0, encoder->width, 3 * encoder->patch_size * encoder->patch_size,
-                   &siglip2->patch);
+    nn_load_convolution(loader, "patch.weight", encoder->width, 3 * encoder->patch_size * encoder->patch_size,
+                        &siglip2->patch);
     nn_load_vector(loader, "patch.bias", 0, encoder->width, &siglip2->patch_bias);
     nn_load_table(loader, "positions", siglip2->side * siglip2->side, encoder->width, &siglip2->positions);
 }
@@ -132,7 +132,7 @@ static const nn_encoder_kind kind = {.name = "siglip2",
 /* ---- The plugin ------------------------------------------------------------------------------------------------- */
 
 static const more_option options[SIGLIP2_OPTION_COUNT] = {
-    NN_ENCODER_BLOCKS_OPTION,
+    NN_ENCODER_OPTION_ROWS,
     {"max_num_patches", MORE_INT64, "0", 0, 16384, NULL,
      "NaFlex: most patches of an image, which is resized to fit them at its own aspect ratio; 0 = as the checkpoint's "
      "preprocessor_config.json says, else 256."},

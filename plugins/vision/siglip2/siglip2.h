@@ -19,7 +19,7 @@ struct more_vision {
     float *positions;  /* [side^2, width] */
 };
 
-enum { SIGLIP2_OPTION_BLOCKS, SIGLIP2_OPTION_MAX_NUM_PATCHES, SIGLIP2_OPTION_COUNT };
+enum { SIGLIP2_OPTION_MAX_NUM_PATCHES = NN_ENCODER_OPTION_COUNT, SIGLIP2_OPTION_COUNT };
 
 /* siglip2_config.c */
 more_status siglip2_configure(nn_encoder *encoder, const nn_source *source, const more_open *arguments,

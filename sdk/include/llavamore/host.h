@@ -138,6 +138,15 @@ typedef struct more_weights_service {
     /* A hint that the stored bytes of the tensor (after packing, say) will not be read again soon, so that the memory
      * behind their map can serve others. Reading them later gives the same bytes, slowly. [any-thread] */
     void (*drop)(more_checkpoint *checkpoint, const char *name);
+    /* Rows [first, first + count) of the tensor, seen as read_rows sees it, in the format that info names and with its
+     * bits, into `rows`, contiguous; of "gguf.q4_K" and its kind the blocks of each row, one behind the other. It is
+     * the rows that are asked for: the interleaved ones of a GGUF file's queries and keys come back in order.
+     * MORE_ERROR_UNSUPPORTED where what is stored is not what is asked for (numbers that a transform changes, a
+     * transposition, a merge, synthetic weights) or a row is no whole number of blocks: read_rows serves there. With
+     * count 0 `rows` may be NULL and nothing is read: that asks whether it can. A host of before this function ends
+     * its table earlier, see MORE_HAS. [any-thread] */
+    more_status (*read_stored_rows)(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
+                                    void *rows, more_error *error);
 } more_weights_service;
 
 #ifdef __cplusplus

@@ -4,6 +4,9 @@
  */
 #include "vec_avx512.h"
 
+#include "int8_avx512.h"
+
 #define NN_TABLE nn_kernels_avx512
 #define NN_TABLE_NAME "avx512"
+#define NN_TABLE_INSTRUCTIONS "f32 FMA, int8 products"
 #include "table.h"

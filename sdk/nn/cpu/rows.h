@@ -186,32 +186,6 @@ NN_INLINE vec masked(vec s, int64_t column, int64_t first, int64_t last)
     return s;
 }
 
-static float attend(float *s, int64_t width, int64_t first, int64_t last, float scale_by, float cap,
-                    nn_running *running)
-{
-    vec largest = vec_set(-INFINITY), sum = vec_zero();
-    for (int64_t i = 0; i < width; i += VEC_LANES) {
-        vec a = vec_mul(vec_load(s + i), vec_set(scale_by));
-        if (cap > 0.0f)
-            a = softcapped(cap, a);
-        a = masked(a, i, first, last);
-        largest = vec_max(a, largest);
-        vec_store(s + i, a);
-    }
-    float maximum = vec_maximum(largest);
-    maximum = maximum > running->maximum ? maximum : running->maximum;
-    for (int64_t i = 0; i < width; i += VEC_LANES) {
-        vec e = vec_exp(vec_sub(vec_load(s + i), vec_set(maximum)));
-        sum = vec_add(sum, e);
-        vec_store(s + i, e);
-    }
-    vec correction = vec_exp(vec_set(running->maximum - maximum));
-    float factor = vec_sum(vec_select_less(vec_lane_numbers(), vec_set(1.0f), correction, vec_zero()));
-    running->sum = running->sum * factor + vec_sum(sum);
-    running->maximum = maximum;
-    return factor;
-}
-
 static void softmax(float *x, int64_t width)
 {
     vec largest = vec_set(-INFINITY), sum = vec_zero();

@@ -128,7 +128,11 @@ static inline vec vec_load_bf16(const uint16_t *p)
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
-static inline void vec_prefetch(const void *p)
+static inline vec vec_load_s8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p)));
+}
+__attribute__((always_inline)) static inline void vec_prefetch(const void *p)
 {
     _mm_prefetch(p, _MM_HINT_T1);
 }

@@ -116,7 +116,11 @@ static inline vec vec_load_bf16(const uint16_t *p)
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
-static inline void vec_prefetch(const void *p)
+static inline vec vec_load_s8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)));
+}
+__attribute__((always_inline)) static inline void vec_prefetch(const void *p)
 {
     _mm_prefetch(p, _MM_HINT_T1);
 }

@@ -149,8 +149,16 @@ static inline vec vec_load_bf16(const uint16_t *p)
 {
     return (vec)(vec_load_halves(p) << 16);
 }
-/* Into the second-level cache; any address, also one that is not mapped. */
-static inline void vec_prefetch(const void *p)
+/* Signed bytes. */
+static inline vec vec_load_s8(const int8_t *p)
+{
+    int8_t four __attribute__((vector_size(4)));
+    memcpy(&four, p, sizeof four);
+    return __builtin_convertvector(four, vec);
+}
+/* Into the second-level cache; any address, also one that is not mapped. Always inlined: gcc drops calls of a function
+ * that does nothing else, as if it did nothing. */
+__attribute__((always_inline)) static inline void vec_prefetch(const void *p)
 {
     __builtin_prefetch(p, 0, 2);
 }

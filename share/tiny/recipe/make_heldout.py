@@ -12,10 +12,11 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("folder", type=Path)
     options.add_argument("--scenes", type=int, default=500)
+    options.add_argument("--questions", type=int, default=2, help="about each scene")
     options = options.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with (options.folder / "questions.jsonl").open("w") as lines:
-        for seed, picture, rows in scenes.held_out(options.scenes):
+        for seed, picture, rows in scenes.held_out(options.scenes, options.questions):
             name = f"{seed}.png"
             picture.save(options.folder / name)
             for family, question, answer in rows:

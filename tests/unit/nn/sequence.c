@@ -37,10 +37,26 @@ int64_t random_dimension(void)
     return dimensions[random_int(0, 12)];
 }
 
-nn_cache_config sequence_config(int64_t layers, int64_t key_value_heads, int64_t head_dimension, DLDataType dtype)
+nn_cache_config sequence_config(int64_t layers, int64_t key_value_heads, int64_t head_dimension, nn_storage storage)
 {
     return (nn_cache_config){
-        .layers = layers, .key_value_heads = key_value_heads, .head_dimension = head_dimension, .dtype = dtype};
+        .layers = layers, .key_value_heads = key_value_heads, .head_dimension = head_dimension, .storage = storage};
+}
+
+/* A head's row as it comes back from a cache. */
+static void round_head(nn_storage storage, float *row, int64_t dimension)
+{
+    for (int64_t i = 0; i < dimension && storage != NN_Q8; i++)
+        row[i] = as_stored(dtype_at(storage), row[i]);
+    for (int64_t first = 0; first < dimension && storage == NN_Q8; first += NN_BLOCK) {
+        int64_t last = first + NN_BLOCK < dimension ? first + NN_BLOCK : dimension;
+        float largest = 0.0f;
+        for (int64_t i = first; i < last; i++)
+            largest = fmaxf(largest, fabsf(row[i]));
+        float scale = as_stored(more_f16(), largest / 127.0f), inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+        for (int64_t i = first; i < last; i++)
+            row[i] = scale * fminf(fmaxf(rintf(row[i] * inverse), -127.0f), 127.0f);
+    }
 }
 
 void sequence_make(sequence *s)
@@ -49,9 +65,9 @@ void sequence_make(sequence *s)
     s->query = guarded_random(s->total * s->heads * s->config.head_dimension, 2.0f);
     s->key = guarded_random(s->total * width, 2.0f);
     s->value = guarded_random(s->total * width, 2.0f);
-    for (int64_t i = 0; i < s->total * width; i++) {
-        s->key[i] = as_stored(s->config.dtype, s->key[i]);
-        s->value[i] = as_stored(s->config.dtype, s->value[i]);
+    for (int64_t i = 0; i < s->total * width; i += s->config.head_dimension) {
+        round_head(s->config.storage, s->key + i, s->config.head_dimension);
+        round_head(s->config.storage, s->value + i, s->config.head_dimension);
     }
     s->y = guarded(s->total * s->heads * s->config.head_dimension);
 }
@@ -104,8 +120,8 @@ void check_sequence(const sequence *s, int64_t layer)
 
 void sequence_random(sequence *s, int64_t most)
 {
-    *s = (sequence){
-        .config = sequence_config(random_int(1, 3), random_int(1, 3), random_dimension(), dtype_at(random_int(0, 2)))};
+    *s = (sequence){.config = sequence_config(random_int(1, 3), random_int(1, 3), random_dimension(),
+                                              (nn_storage)random_int(NN_F32, NN_Q8))};
     s->config.window = random_int(0, 1) ? random_int(1, most) : 0;
     s->config.windowed = s->windowed;
     for (int64_t i = 0; i < s->config.layers; i++)

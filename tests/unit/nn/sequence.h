@@ -20,7 +20,7 @@ double attend_reference(const head_view *h, const float *query, int64_t first, i
 /* A head dimension of those that kernels treat differently. */
 int64_t random_dimension(void);
 
-/* A sequence of `total` rows; keys and values hold what the cache's dtype keeps. */
+/* A sequence of `total` rows; keys and values hold what the cache's storage keeps. */
 typedef struct sequence {
     nn_cache_config config;
     bool windowed[8]; /* where config points to */
@@ -30,7 +30,7 @@ typedef struct sequence {
 } sequence;
 
 /* Without windows. */
-nn_cache_config sequence_config(int64_t layers, int64_t key_value_heads, int64_t head_dimension, DLDataType dtype);
+nn_cache_config sequence_config(int64_t layers, int64_t key_value_heads, int64_t head_dimension, nn_storage storage);
 /* Fills in the values; config, heads and total are set. */
 void sequence_make(sequence *s);
 /* Of up to `most` rows, every other one with windows on random layers. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "half.h"
+#include "quantise.h"
 
 enum { MOST_THREADS = 64 };
 
@@ -205,8 +206,8 @@ static more_status info(more_checkpoint *checkpoint, const char *name, more_weig
     result->format = t->format;
     result->rank = t->rank;
     memcpy(result->shape, t->shape, sizeof result->shape);
-    result->data = t->mapped ? t->data : NULL;
-    result->bytes = t->mapped ? t->bytes : 0;
+    result->data = t->access == TEST_MAPPED ? t->data : NULL;
+    result->bytes = t->access == TEST_MAPPED ? t->bytes : 0;
     return MORE_OK;
 }
 
@@ -229,17 +230,68 @@ static float stored_value(const test_tensor *t, int64_t index)
     return ((const float *)t->data)[index];
 }
 
+/* False for formats without blocks that are known here. */
+static bool blocks_of(const char *format, nn_blocks *blocks)
+{
+    static const char *const names[] = {
+        [NN_BLOCKS_Q8_0] = "gguf.q8_0", [NN_BLOCKS_Q4_0] = "gguf.q4_0", [NN_BLOCKS_Q4_1] = "gguf.q4_1"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(format, names[i])) {
+            *blocks = (nn_blocks)i;
+            return true;
+        }
+    return false;
+}
+
+/* The tensor whose rows are asked for, and its columns. */
+static more_status find_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
+                             const test_tensor **tensor, int64_t *columns, more_error *error)
+{
+    const test_tensor *t = *tensor = find(checkpoint, name);
+    int64_t all = t && t->rank > 1 ? t->shape[0] : 1;
+    *columns = 1;
+    if (!t || first < 0 || count < 0 || first + count > all)
+        return more_fail(error, MORE_ERROR_ARGUMENT, "memory: no rows %lld of '%s'", (long long)first, name);
+    if (strstr(name, "unreadable") && count)
+        return more_fail(error, MORE_ERROR_IO, "memory: tensor '%s' cannot be read", name);
+    for (int32_t i = t->rank > 1 ? 1 : 0; i < t->rank; i++)
+        *columns *= t->shape[i];
+    return MORE_OK;
+}
+
+static more_status read_stored_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
+                                    void *rows, more_error *error)
+{
+    const test_tensor *t;
+    int64_t columns;
+    nn_blocks blocks;
+    more_status status = find_rows(checkpoint, name, first, count, &t, &columns, error);
+    if (status)
+        return status;
+    if (t->access == TEST_CONVERTED)
+        return more_fail(error, MORE_ERROR_UNSUPPORTED, "memory: tensor '%s' is not as stored", name);
+    size_t bytes = blocks_of(t->format, &blocks) ? (size_t)nn_blocks_bytes(blocks, columns)
+                                                 : (size_t)columns * (strcmp(t->format, "f32") ? 2 : 4);
+    if (count)
+        memcpy(rows, (const char *)t->data + (size_t)first * bytes, (size_t)count * bytes);
+    return MORE_OK;
+}
+
 static more_status read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
                              DLDataType dtype, void *rows, more_error *error)
 {
-    const test_tensor *t = find(checkpoint, name);
-    int64_t all = t && t->rank > 1 ? t->shape[0] : 1, columns = 1;
-    if (!t || first < 0 || count < 0 || first + count > all)
-        return more_fail(error, MORE_ERROR_ARGUMENT, "memory: no rows %lld of '%s'", (long long)first, name);
-    if (strstr(name, "unreadable"))
-        return more_fail(error, MORE_ERROR_IO, "memory: tensor '%s' cannot be read", name);
-    for (int32_t i = t->rank > 1 ? 1 : 0; i < t->rank; i++)
-        columns *= t->shape[i];
+    const test_tensor *t;
+    int64_t columns;
+    nn_blocks blocks;
+    more_status status = find_rows(checkpoint, name, first, count, &t, &columns, error);
+    if (status)
+        return status;
+    if (blocks_of(t->format, &blocks)) {
+        for (int64_t i = 0; i < count; i++)
+            nn_dequantise(blocks, (const char *)t->data + (first + i) * nn_blocks_bytes(blocks, columns), columns,
+                          (float *)rows + i * columns);
+        return dtype.bits == 32 ? MORE_OK : more_fail(error, MORE_ERROR_ARGUMENT, "memory: '%s' is given as f32", name);
+    }
     for (int64_t i = 0; i < count * columns; i++) {
         float value = stored_value(t, first * columns + i);
         if (dtype.bits == 32)
@@ -328,7 +380,7 @@ static void drop(more_checkpoint *checkpoint, const char *name)
 }
 
 static const more_weights_service weights_service = {
-    .struct_size = MORE_STRUCT_SIZE(more_weights_service, drop),
+    .struct_size = MORE_STRUCT_SIZE(more_weights_service, read_stored_rows),
     .info = info,
     .count = count_tensors,
     .name_at = name_at,
@@ -341,6 +393,7 @@ static const more_weights_service weights_service = {
     .has_file = has_file,
     .path = checkpoint_path,
     .drop = drop,
+    .read_stored_rows = read_stored_rows,
 };
 
 /* ---- The host --------------------------------------------------------------------------------------------------- */

@@ -10,15 +10,18 @@
 
 typedef struct test_host test_host;
 
+/* What serves a tensor besides read_rows: nothing, its mapped bytes in info, or read_stored_rows. */
+enum { TEST_CONVERTED, TEST_MAPPED, TEST_STORED };
+
 /* One tensor of the checkpoint; data is owned by the test. */
 typedef struct test_tensor {
     const char *name;
-    const char *format; /* "f32", "f16", "bf16", or anything to be refused */
+    const char *format; /* "f32", "f16", "bf16", "gguf.q8_0", "gguf.q4_0", "gguf.q4_1", or anything to be refused */
     int32_t rank;
     int64_t shape[MORE_MAX_RANK];
     const void *data;
     size_t bytes;
-    bool mapped; /* info gives the raw bytes; else only read_rows serves */
+    int access; /* TEST_... */
 } test_tensor;
 
 /* One key of the config; exactly one of the values is meant by `kind`. */

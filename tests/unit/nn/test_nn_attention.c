@@ -6,6 +6,7 @@
 #include "sequence.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- Bidirectional ---------------------------------------------------------------------------------------------- */
 
@@ -93,7 +94,7 @@ static void test_attention_causal(void **state)
 static void many_heads(bench *b)
 {
     more_error error;
-    sequence s = {.config = sequence_config(1, 1, 20, more_f32()), .heads = 500, .total = 3, .scale = 0.3f};
+    sequence s = {.config = sequence_config(1, 1, 20, NN_F32), .heads = 500, .total = 3, .scale = 0.3f};
     nn_cache *cache;
     sequence_make(&s);
     assert_int_equal(nn_cache_create(b->nn, &s.config, &cache, &error), MORE_OK);
@@ -110,12 +111,97 @@ static void test_attention_many_heads(void **state)
     for_each_variant(many_heads);
 }
 
+/* ---- Rounded caches --------------------------------------------------------------------------------------------- */
+
+/* RMS of what a cache of another storage changes in the result, relative to the result of a f32 cache. */
+static double rounding(bench *b, sequence *s, nn_storage storage, const float *exact)
+{
+    more_error error;
+    nn_cache *cache;
+    int64_t count = s->total * s->heads * s->config.head_dimension;
+    double difference = 0.0, size = 0.0;
+    s->config.storage = storage;
+    assert_int_equal(nn_cache_create(b->nn, &s->config, &cache, &error), MORE_OK);
+    append(s, cache, 0, s->total);
+    attend(b, s, cache, 0, 0, s->total, s->y);
+    nn_cache_destroy(cache);
+    for (int64_t i = 0; i < count; i++) {
+        difference += ((double)s->y[i] - (double)exact[i]) * ((double)s->y[i] - (double)exact[i]);
+        size += (double)exact[i] * (double)exact[i];
+    }
+    return sqrt(difference / size);
+}
+
+/* Rounding to nearest in steps of `step` of a number's size (f16 2^-10, bf16 2^-7, at most; q8 2/127 of the largest of
+ * a block, here about twice the numbers' RMS) is off by step / sqrt(12) or less, once in the values and, where scores
+ * are about 1, as much again in the weights. */
+static void rounded_caches(bench *b)
+{
+    static const double bounds[] = {0.0, 4e-4, 3.2e-3, 8e-3};
+    const int64_t d = 96;
+    sequence s = {.config = sequence_config(1, 2, d, NN_F32), .heads = 6, .total = 300, .scale = 1.0f / sqrtf(96.0f)};
+    float *exact = guarded(s.total * s.heads * d);
+    sequence_make(&s);
+    assert_true(rounding(b, &s, NN_F32, s.y) == 0.0);
+    memcpy(exact, s.y, (size_t)(s.total * s.heads * d) * sizeof(float));
+    for (nn_storage storage = NN_F16; storage <= NN_Q8; storage++) {
+        double error = rounding(b, &s, storage, exact);
+        if (!(error > bounds[storage] / 8 && error < bounds[storage]))
+            fail_msg("a cache of %s changes the result by %.3g, not less than %.3g", nn_storage_name(storage), error,
+                     bounds[storage]);
+    }
+    check_guards(exact, s.total * s.heads * d);
+    sequence_free(&s);
+}
+
+static void test_attention_rounded_caches(void **state)
+{
+    (void)state;
+    for_each_variant(rounded_caches);
+}
+
+/* A cache longer than several segments, in one piece, and for its last rows alone: by workers that share segments. */
+static void segments(bench *b)
+{
+    more_error error;
+    for (nn_storage storage = NN_F32; storage <= NN_Q8; storage++) {
+        sequence s = {.config = sequence_config(1, 1, 40, storage), .heads = 3, .total = 690, .scale = 0.2f};
+        int64_t width = s.heads * s.config.head_dimension, row = random_int(600, 689);
+        nn_cache *cache;
+        float *y = guarded(width);
+        s.config.window = random_int(0, 1) ? random_int(100, 689) : 0;
+        s.config.windowed = s.windowed;
+        s.windowed[0] = true;
+        sequence_make(&s);
+        assert_int_equal(nn_cache_create(b->nn, &s.config, &cache, &error), MORE_OK);
+        append(&s, cache, 0, s.total);
+        attend(b, &s, cache, 0, 0, s.total, s.y);
+        check_sequence(&s, 0);
+        nn_cache_destroy(cache);
+        assert_int_equal(nn_cache_create(b->nn, &s.config, &cache, &error), MORE_OK);
+        append(&s, cache, 0, row);
+        nn_cache_commit(cache, row);
+        append(&s, cache, row, 1);
+        attend(b, &s, cache, 0, row, 1, y);
+        assert_memory_equal(y, s.y + row * width, (size_t)width * sizeof(float));
+        check_guards(y, width);
+        nn_cache_destroy(cache);
+        sequence_free(&s);
+    }
+}
+
+static void test_attention_segments(void **state)
+{
+    (void)state;
+    for_each_variant(segments);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention_full),
-        cmocka_unit_test(test_attention_causal),
-        cmocka_unit_test(test_attention_many_heads),
+        cmocka_unit_test(test_attention_full),       cmocka_unit_test(test_attention_causal),
+        cmocka_unit_test(test_attention_many_heads), cmocka_unit_test(test_attention_rounded_caches),
+        cmocka_unit_test(test_attention_segments),
     };
     seed_random();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@ static void test_fork_and_truncate(void **state)
     (void)state;
     more_error error;
     bench b = bench_open("baseline", 1);
-    sequence s = {.config = sequence_config(2, 2, 20, more_f16()), .heads = 4, .total = 200, .scale = 0.2f};
+    sequence s = {.config = sequence_config(2, 2, 20, NN_F16), .heads = 4, .total = 200, .scale = 0.2f};
     sequence_make(&s);
     float expected[80], got[80];
     static const int64_t lengths[] = {1, 31, 32, 33, 64, 77};
@@ -93,7 +93,7 @@ static void test_forks_in_threads(void **state)
     enum { FORKERS = 6 };
     more_error error;
     bench b = bench_open("baseline", 2);
-    sequence s = {.config = sequence_config(2, 2, 20, more_f32()), .heads = 4, .total = 120, .scale = 0.2f};
+    sequence s = {.config = sequence_config(2, 2, 20, NN_F32), .heads = 4, .total = 120, .scale = 0.2f};
     sequence_make(&s);
     nn_cache *cache;
     forker forkers[FORKERS];
@@ -126,7 +126,7 @@ static void test_reserve_without_memory(void **state)
     (void)state;
     more_error error;
     bench b = bench_open("baseline", 1);
-    sequence s = {.config = sequence_config(2, 1, 16, more_f32()), .heads = 2, .total = 200, .scale = 0.2f};
+    sequence s = {.config = sequence_config(2, 1, 16, NN_F32), .heads = 2, .total = 200, .scale = 0.2f};
     sequence_make(&s);
     float expected[32], got[32];
     nn_cache *cache, *fork;
@@ -158,7 +158,7 @@ static void test_cache_sizes(void **state)
     more_error error;
     bench b = bench_open("baseline", 1);
     nn_cache *cache;
-    nn_cache_config config = sequence_config(32, 8, 128, more_f16());
+    nn_cache_config config = sequence_config(32, 8, 128, NN_F16);
     assert_int_equal(nn_cache_bytes(&config, 0), 0);
     int64_t page = nn_cache_bytes(&config, 1);
     assert_true(page >= 32 * 32 * 8 * 128 * 2 * 2 && page <= 32 * 32 * 8 * 128 * 2 * 2 + 64);
@@ -169,11 +169,11 @@ static void test_cache_sizes(void **state)
     config.head_dimension = 513;
     assert_int_equal(nn_cache_create(b.nn, &config, &cache, &error), MORE_ERROR_ARGUMENT);
     assert_null(cache);
-    config = sequence_config(INT64_MAX / 4, 8, 128, more_f16());
+    config = sequence_config(INT64_MAX / 4, 8, 128, NN_F16);
     assert_int_equal(nn_cache_create(b.nn, &config, &cache, &error), MORE_ERROR_ARGUMENT);
-    config = sequence_config(2, 8, 128, more_i32());
+    config = sequence_config(2, 8, 128, NN_Q4);
     assert_int_equal(nn_cache_create(b.nn, &config, &cache, &error), MORE_ERROR_ARGUMENT);
-    config = sequence_config(2, 8, 128, more_f16());
+    config = sequence_config(2, 8, 128, NN_F16);
     config.window = -1;
     assert_int_equal(nn_cache_create(b.nn, &config, &cache, &error), MORE_ERROR_ARGUMENT);
     assert_int_equal(nn_cache_bytes(&config, 1), INT64_MAX);
@@ -186,7 +186,7 @@ static void test_cache_sizes(void **state)
 /* Three layers of which the first and last have a window. */
 static void window_make(sequence *s, int64_t window, int64_t total)
 {
-    *s = (sequence){.config = sequence_config(3, 1, 16, more_f32()), .heads = 2, .total = total, .scale = 0.2f};
+    *s = (sequence){.config = sequence_config(3, 1, 16, NN_F32), .heads = 2, .total = total, .scale = 0.2f};
     s->windowed[0] = s->windowed[2] = true;
     s->config.windowed = s->windowed;
     s->config.window = window;

@@ -212,6 +212,12 @@ static void check_rows(bench *b, const nn_matrix *matrix, const stored *s, const
     check_guards(rows, parts * COUNT);
 }
 
+static more_status check_matrix(const nn_source *source, const char *name, nn_storage *storage, more_error *error)
+{
+    const int64_t rows = ROWS;
+    return nn_matrix_check(source, 1, &name, &rows, COLUMNS, storage, error);
+}
+
 static void load(bench *b)
 {
     more_error error;
@@ -229,13 +235,13 @@ static void load(bench *b)
     DLDataType dtypes[] = {more_f32(), more_f16(), more_bf16(), more_f32(), more_bf16()};
     nn_matrix *matrix;
     for (int i = 0; i < 5; i++) {
-        DLDataType dtype;
+        nn_storage storage;
         assert_int_equal(nn_matrix_load(&source, tensors[i].name, ROWS, COLUMNS, &matrix, &error), MORE_OK);
         check_rows(b, matrix, s, &dtypes[i], 1);
         nn_matrix_free(b->nn, matrix);
         assert_int_equal(test_host_drops(b->host), i + 1);
-        assert_int_equal(nn_tensor_check(&source, tensors[i].name, ROWS, COLUMNS, &dtype, &error), MORE_OK);
-        assert_true(more_dtype_equal(dtype, dtypes[i]));
+        assert_int_equal(check_matrix(&source, tensors[i].name, &storage, &error), MORE_OK);
+        assert_true(more_dtype_equal(dtype_at(storage), dtypes[i]));
 
         float *vector;
         assert_int_equal(nn_vector_load(&source, tensors[i].name, COUNT, &vector, &error), MORE_OK);
@@ -264,13 +270,13 @@ static void refuse_matrix(const nn_source *source, const char *name, more_status
 {
     more_error error = {""};
     nn_matrix *matrix;
-    DLDataType dtype;
+    nn_storage storage;
     assert_int_equal(nn_matrix_load(source, name, ROWS, COLUMNS, &matrix, &error), expected);
     assert_null(matrix);
     if (!strstr(error.message, part))
         fail_msg("'%s' does not say '%s'", error.message, part);
     if (expected != MORE_ERROR_IO && expected != MORE_ERROR_MEMORY)
-        assert_int_equal(nn_tensor_check(source, name, ROWS, COLUMNS, &dtype, &error), expected);
+        assert_int_equal(check_matrix(source, name, &storage, &error), expected);
 }
 
 static void test_refusals(void **state)
@@ -294,7 +300,7 @@ static void test_refusals(void **state)
                   "memory: tensor 'turned' has shape [45, 37], but the config "
                   "asks for [37, 45]");
     refuse_matrix(&source, "flat", MORE_ERROR_CORRUPT, "[1665]");
-    refuse_matrix(&source, "q4", MORE_ERROR_UNSUPPORTED, "stored as blocks.q4, but only f32, f16, bf16 and GGUF");
+    refuse_matrix(&source, "q4", MORE_ERROR_UNSUPPORTED, "stored as blocks.q4, but only f32 f16 bf16 gguf.q8_0");
     refuse_matrix(&source, "short", MORE_ERROR_CORRUPT, "has 6656 bytes");
     refuse_matrix(&source, "huge", MORE_ERROR_CORRUPT, "'huge'");
     refuse_matrix(&source, "deep", MORE_ERROR_CORRUPT, "9 dimensions");

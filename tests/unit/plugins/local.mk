@@ -27,3 +27,6 @@ check_PROGRAMS += tests/unit/plugins/test_gemma2
 tests_unit_plugins_test_gemma2_SOURCES = tests/unit/plugins/test_gemma2.c tests/unit/plugins/decoder.c \
 	tests/unit/plugins/decoder.h tests/unit/plugins/folder.c tests/unit/plugins/folder.h tests/parity/parity.c tests/parity/parity.h
 tests_unit_plugins_test_gemma2_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/unit/plugins/test_load_memory
+tests_unit_plugins_test_load_memory_SOURCES = tests/unit/plugins/test_load_memory.c tests/parity/parity.c tests/parity/parity.h
+tests_unit_plugins_test_load_memory_LDADD = $(TEST_LIBS)

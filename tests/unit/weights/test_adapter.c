@@ -128,6 +128,8 @@ static void test_as_peft_merges(void **state)
                 fail_msg("%s: %s differs by %g", cases[i].name, name, difference);
             assert_int_equal(weights->info(ours, name, &info, NULL), MORE_OK);
             changed += !info.data;
+            assert_int_equal(weights->read_stored_rows(ours, name, 0, 0, NULL, NULL),
+                             info.data ? MORE_OK : MORE_ERROR_UNSUPPORTED);
         }
         if (strcmp(cases[i].name, "embedding-bf16") != 0)
             assert_int_equal(changed, cases[i].changed);

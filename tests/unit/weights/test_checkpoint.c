@@ -168,6 +168,30 @@ static void test_rows(void **state)
     assert_non_null(strstr(error.message, "i64"));
 }
 
+/* Whole rows with their bits; refused, with the reason, where what is stored is not what is asked for. */
+static void test_stored_rows(void **state)
+{
+    fixture *f = *state;
+    more_error error = {{0}};
+    float rows[8] = {0};
+    const char *w = "model.layers.12.w";
+    more_checkpoint *view = mapped_view(f);
+    assert_true(MORE_HAS(f->weights, more_weights_service, read_stored_rows));
+    assert_int_equal(f->weights->read_stored_rows(f->checkpoint, w, 1, 1, rows, &error), MORE_OK);
+    assert_true(rows[0] == 9 && rows[2] == 11 && rows[3] == 0);
+    assert_int_equal(f->weights->read_stored_rows(view, "norm", 0, 1, rows, &error), MORE_OK);
+    assert_true(rows[3] == 15 && rows[4] == 0);
+    assert_int_equal(f->weights->read_stored_rows(f->checkpoint, w, 2, 0, NULL, &error), MORE_OK);
+    assert_int_equal(f->weights->read_stored_rows(f->checkpoint, w, 1, 2, rows, &error), MORE_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, w));
+    assert_int_equal(f->weights->read_stored_rows(f->checkpoint, w, -1, 1, rows, &error), MORE_ERROR_ARGUMENT);
+    assert_int_equal(f->weights->read_stored_rows(f->checkpoint, w, 2, INT64_MAX, rows, &error), MORE_ERROR_ARGUMENT);
+    assert_int_equal(f->weights->read_stored_rows(f->checkpoint, "absent", 0, 0, NULL, &error), MORE_ERROR_NOT_FOUND);
+    assert_int_equal(f->weights->read_stored_rows(view, "blocks.0.turned", 0, 0, NULL, &error), MORE_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "transposed"));
+    core_checkpoint_release(view);
+}
+
 static void test_metadata(void **state)
 {
     fixture *f = *state;
@@ -383,6 +407,8 @@ static void test_synthetic(void **state)
     assert_int_equal(weights->read_rows(one, "norm.weight", 0, 1, more_f32(), a, &error), MORE_OK);
     for (int i = 0; i < 1000; i++)
         assert_true(fabsf(a[i] - 1) < 0.1f);
+    assert_int_equal(weights->read_stored_rows(one, "w", 0, 0, NULL, &error), MORE_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "synthetic"));
     path.data[path.size - 1] = 'x';
     more_checkpoint *bad = NULL;
     assert_int_equal(core_checkpoint_open(path.data, &bad, &error), MORE_ERROR_ARGUMENT);
@@ -426,12 +452,19 @@ static void test_large_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_map),
-        cmocka_unit_test(test_transposed),  cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_metadata),    cmocka_unit_test(test_views),
-        cmocka_unit_test(test_lifetime),    cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_shard_lies),  cmocka_unit_test(test_folders_without_weights),
-        cmocka_unit_test(test_single_file), cmocka_unit_test(test_synthetic),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_transposed),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_stored_rows),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_lifetime),
+        cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_shard_lies),
+        cmocka_unit_test(test_folders_without_weights),
+        cmocka_unit_test(test_single_file),
+        cmocka_unit_test(test_synthetic),
         cmocka_unit_test(test_large_rows),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, set_up, tear_down);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * nn_linear in 16-bit products. All rows are rounded to bf16 pairs once, block of k by block of k. A worker then
+ * handles a block of rows and outputs alone: every group of panels is turned to pairs for a block of k and goes through
+ * all tiles of the block. One tile of rows is bound by memory instead: it goes straight through the stored panels, or,
+ * where the kernels need pairs, through each group from end to end.
+ */
+#include <string.h>
+
+#include "internal.h"
+
+enum { CHUNK_ROWS = 640 /* rows at most that are rounded at a time, so that they fit the last cache */ };
+
+typedef struct pair_job {
+    nn_context *context;
+    const nn_pair_kernels *kernels;
+    const nn_linear_args *args;
+    int64_t first_row, rows; /* of args, of this chunk */
+    int64_t x_stride, y_stride;
+    int64_t steps;         /* of row_step rows */
+    int64_t tiles;         /* tile t has steps [steps * t / tiles, steps * (t + 1) / tiles) */
+    int64_t row_blocks;    /* block b has tiles [tiles * b / row_blocks, tiles * (b + 1) / row_blocks) */
+    int64_t block_columns; /* outputs of a block */
+    int64_t height;        /* rows of a register tile */
+    uint32_t *x;           /* rounded: [blocks of k][steps * row_step][NN_X_STRIDE] */
+    int64_t x_block;       /* words of a block of k */
+} pair_job;
+
+typedef struct pair_block {
+    int64_t first_tile, last_tile;
+    int64_t first_row, last_row; /* of the chunk */
+    int64_t first_panel, last_panel;
+    float *c;         /* sums, [rows, filled up to row_step][c_stride] */
+    uint32_t *panels; /* a group's, as pairs */
+} pair_block;
+
+enum { C_STRIDE = NN_PAIR_COLUMNS + NN_PANEL /* whole cache lines, but no power of two */ };
+
+static int64_t tile_row(const pair_job *job, int64_t tile)
+{
+    return nn_min(job->steps * tile / job->tiles * job->kernels->row_step, job->rows);
+}
+
+static const char *panel_at(const nn_matrix *w, int64_t panel, int64_t k)
+{
+    return (const char *)w->data + panel * nn_panel_bytes(w->storage, w->columns) + nn_panel_bytes(w->storage, k);
+}
+
+/* ---- Activations ------------------------------------------------------------------------------------------------ */
+
+static void round_row(const pair_job *job, int64_t row)
+{
+    const int64_t columns = job->args->weight->columns;
+    uint32_t *out = job->x + row * NN_X_STRIDE;
+    for (int64_t k = 0; k < columns; k += NN_PAIR_BLOCK, out += job->x_block) {
+        int64_t count = nn_min(columns - k, NN_PAIR_BLOCK);
+        if (row < job->rows)
+            job->kernels->round(job->args->x + (job->first_row + row) * job->x_stride + k, count, out);
+        else
+            memset(out, 0, NN_X_STRIDE * sizeof *out);
+    }
+}
+
+static void round_rows(void *argument, int64_t begin, int64_t end, int32_t worker)
+{
+    (void)worker;
+    for (int64_t row = begin; row < end; row++)
+        round_row(argument, row);
+}
+
+/* ---- A worker's block ------------------------------------------------------------------------------------------- */
+
+static pair_block block_at(const pair_job *job, int64_t unit, float *scratch)
+{
+    int64_t column_block = unit / job->row_blocks, row_block = unit % job->row_blocks;
+    int64_t panels = job->block_columns / NN_PANEL;
+    pair_block b;
+    b.first_tile = job->tiles * row_block / job->row_blocks;
+    b.last_tile = job->tiles * (row_block + 1) / job->row_blocks;
+    b.first_row = tile_row(job, b.first_tile);
+    b.last_row = tile_row(job, b.last_tile);
+    b.first_panel = column_block * panels;
+    b.last_panel = nn_min(b.first_panel + panels, job->args->weight->panels);
+    b.panels = (uint32_t *)(void *)scratch;
+    b.c = scratch + job->kernels->tile_panels * NN_K_BLOCK * NN_PANEL;
+    return b;
+}
+
+/* Activation, bias and residual of a block's sums. */
+static void finish_block(const pair_job *job, const pair_block *b)
+{
+    const nn_linear_args *args = job->args;
+    int64_t column = b->first_panel * NN_PANEL;
+    int64_t count = nn_min(b->last_panel * NN_PANEL, args->weight->rows) - column;
+    for (int64_t r = b->first_row; r < b->last_row; r++) {
+        int64_t at = (job->first_row + r) * job->y_stride + column;
+        job->context->kernels->finish(b->c + (r - b->first_row) * C_STRIDE, count,
+                                      args->bias ? args->bias + column : NULL, args->activation,
+                                      args->residual ? args->residual + at : NULL, args->y + at);
+    }
+}
+
+/* Asks for the `part`-th of `parts` parts of the panels [panel, panel + panels) of columns [k, k + count). */
+static void fetch_part(const nn_matrix *w, int64_t panel, int64_t panels, int64_t k, int64_t count, int64_t part,
+                       int64_t parts)
+{
+    const int64_t line = 64, lines = nn_ceil_divide(nn_panel_bytes(w->storage, count), line);
+    for (int64_t p = 0; p < panels; p++) {
+        const char *at = panel_at(w, panel + p, k);
+        for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
+            __builtin_prefetch(at + i * line, 0, 2);
+    }
+}
+
+/* All tiles of the block through one group of panels, for the block of k that begins at k. */
+static void multiply_group(const pair_job *job, const pair_block *b, int64_t panel, int64_t k)
+{
+    const nn_matrix *w = job->args->weight;
+    const int64_t count = nn_min(w->columns - k, NN_PAIR_BLOCK), words = NN_K_BLOCK * NN_PANEL;
+    nn_pair_tile tile = {.panels = nn_min(job->kernels->tile_panels, b->last_panel - panel), .height = job->height};
+    for (int64_t p = 0; p < tile.panels; p++)
+        job->kernels->pair[w->storage](panel_at(w, panel + p, k), count, b->panels + p * words);
+    tile.depth = nn_ceil_divide(count, NN_PAIR_GRAIN) * NN_PAIR_GRAIN;
+    tile.w = b->panels;
+    tile.panel_stride = words * (int64_t)sizeof *b->panels;
+    tile.c_stride = C_STRIDE;
+    tile.accumulate = k > 0;
+    int64_t next = panel + tile.panels, next_k = k;
+    if (next == b->last_panel) {
+        next = b->first_panel;
+        next_k += NN_PAIR_BLOCK;
+    }
+    for (int64_t t = b->first_tile; t < b->last_tile; t++) {
+        int64_t first = tile_row(job, t);
+        tile.rows = tile_row(job, t + 1) - first;
+        tile.x = job->x + k / NN_PAIR_BLOCK * job->x_block + first * NN_X_STRIDE;
+        tile.c = b->c + (first - b->first_row) * C_STRIDE + (panel - b->first_panel) * NN_PANEL;
+        if (next_k < w->columns)
+            fetch_part(w, next, nn_min(job->kernels->tile_panels, b->last_panel - next), next_k,
+                       nn_min(w->columns - next_k, NN_PAIR_BLOCK), t - b->first_tile, b->last_tile - b->first_tile);
+        job->kernels->tile(&tile);
+    }
+}
+
+static void multiply_unit(void *argument, int64_t unit, float *scratch)
+{
+    const pair_job *job = argument;
+    pair_block b = block_at(job, unit, scratch);
+    const int64_t columns = job->args->weight->columns, step = job->kernels->tile_panels;
+    if (job->kernels->begin)
+        job->kernels->begin(job->height);
+    if (b.last_tile - b.first_tile == 1) {
+        for (int64_t p = b.first_panel; p < b.last_panel; p += step)
+            for (int64_t k = 0; k < columns; k += NN_PAIR_BLOCK)
+                multiply_group(job, &b, p, k);
+    } else {
+        for (int64_t k = 0; k < columns; k += NN_PAIR_BLOCK)
+            for (int64_t p = b.first_panel; p < b.last_panel; p += step)
+                multiply_group(job, &b, p, k);
+    }
+    if (job->kernels->end)
+        job->kernels->end();
+    finish_block(job, &b);
+}
+
+/* One tile of rows straight from the stored panels. */
+static void multiply_few(void *argument, int64_t unit, float *scratch)
+{
+    const pair_job *job = argument;
+    const nn_matrix *w = job->args->weight;
+    pair_block b = block_at(job, unit, scratch);
+    nn_pair_tile tile = {.rows = job->rows, .panels = b.last_panel - b.first_panel, .depth = w->columns};
+    tile.x = job->x;
+    tile.x_block = job->x_block;
+    tile.w = panel_at(w, b.first_panel, 0);
+    tile.panel_stride = nn_panel_bytes(w->storage, w->columns);
+    tile.c = b.c;
+    tile.c_stride = C_STRIDE;
+    job->kernels->few[w->storage](&tile);
+    finish_block(job, &b);
+}
+
+/* ---- Entry ------------------------------------------------------------------------------------------------------ */
+
+/* Outputs of a block such that the workers end at about the same time: the one with the most blocks decides. */
+static int64_t choose_columns(const pair_job *job)
+{
+    int64_t outputs = job->args->weight->rows, workers = job->context->workers, step = 4 * NN_PANEL;
+    int64_t least = nn_ceil_divide(outputs, NN_PAIR_COLUMNS), best = NN_PAIR_COLUMNS, best_time = INT64_MAX;
+    for (int64_t blocks = least; blocks < least + 4 * workers; blocks++) {
+        int64_t columns = nn_ceil_divide(nn_ceil_divide(outputs, blocks), step) * step;
+        int64_t units = nn_ceil_divide(outputs, columns) * job->row_blocks;
+        int64_t time = nn_ceil_divide(units, workers) * columns;
+        if (time < best_time) {
+            best_time = time;
+            best = columns;
+        }
+    }
+    return best;
+}
+
+/* Rows [first_row, first_row + rows) of the call. */
+static void multiply_chunk(pair_job *job)
+{
+    const nn_pair_kernels *kernels = job->kernels;
+    const nn_matrix *w = job->args->weight;
+    job->steps = nn_ceil_divide(job->rows, kernels->row_step);
+    job->tiles = nn_ceil_divide(job->steps, kernels->tile_rows / kernels->row_step);
+    job->row_blocks = nn_ceil_divide(job->tiles, kernels->block_rows / kernels->tile_rows);
+    job->height = nn_min(job->rows, kernels->row_step);
+    const int64_t x_rows = job->steps * job->height;
+    job->x_block = x_rows * NN_X_STRIDE;
+    nn_parallel_sized(job->context, (double)x_rows * (double)w->columns / 8.0, x_rows, 1, round_rows, job);
+    job->block_columns = choose_columns(job);
+    const bool few = job->tiles == 1 && !nn_is_quantised(w->storage) && kernels->few[w->storage];
+    nn_parallel_units(job->context, (double)job->rows * (double)w->rows * (double)w->columns,
+                      job->row_blocks * nn_ceil_divide(w->rows, job->block_columns), few ? multiply_few : multiply_unit,
+                      job);
+}
+
+static bool takes(const nn_context *context, const nn_linear_args *args)
+{
+    const nn_pair_kernels *kernels = context->kernels->pairs;
+    if (!kernels || context->arithmetic == NN_ARITHMETIC_EXACT)
+        return false;
+    if (nn_is_quantised(args->weight->storage))
+        return args->rows >= kernels->quantised_rows;
+    return context->arithmetic == NN_ARITHMETIC_FAST;
+}
+
+bool nn_linear_pairs(nn_context *context, const nn_linear_args *args)
+{
+    const nn_matrix *w = args->weight;
+    if (!takes(context, args))
+        return false;
+    pair_job job = {.context = context, .kernels = context->kernels->pairs, .args = args};
+    job.x_stride = args->x_stride ? args->x_stride : w->columns;
+    job.y_stride = args->y_stride ? args->y_stride : w->rows;
+    const int64_t most = CHUNK_ROWS / job.kernels->block_rows * job.kernels->block_rows;
+    const int64_t chunks = nn_ceil_divide(args->rows, most), rows = nn_ceil_divide(args->rows, chunks);
+    const int64_t x_rows = nn_ceil_divide(rows, job.kernels->row_step) * job.kernels->row_step;
+    nn_arena *arena = nn_arena_begin(context);
+    if (arena)
+        job.x = (void *)nn_arena_f32(arena, nn_ceil_divide(w->columns, NN_PAIR_BLOCK) * x_rows * NN_X_STRIDE);
+    for (; job.x && job.first_row < args->rows; job.first_row += rows) {
+        job.rows = nn_min(rows, args->rows - job.first_row);
+        multiply_chunk(&job);
+    }
+    nn_arena_end(context, arena);
+    return job.x != NULL;
+}

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * int8 products of every variant against whole numbers and doubles, rows that must not depend on the call, and panels
+ * widened to f32.
+ */
+#include "support.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "half.h"
+#include "internal.h"
+#include "plain_tables.h"
+
+static const nn_storage kinds[] = {NN_Q8, NN_Q4, NN_Q4_OFFSET};
+enum { KINDS = 3 };
+
+/* Runs `test` with a context of every variant that this CPU has, and with the plain bodies in the shapes of the others:
+ * the products of 8-bit numbers alone, without the 16-bit ones that many rows of a variant with tiles go through. */
+static void for_each_table(void (*test)(bench *b))
+{
+    for (int32_t i = 0; i < 2 * PLAIN_TABLES || nn_kernels_at(i / 2 - PLAIN_TABLES); i++) {
+        const nn_kernels *real = i < 2 * PLAIN_TABLES ? NULL : nn_kernels_at(i / 2 - PLAIN_TABLES);
+        if (real && !nn_kernels_runnable(real)) {
+            print_message("skipped: %s, which this CPU lacks\n", real->name);
+            continue;
+        }
+        bench b = bench_open(real ? real->name : "baseline", i % 2 ? 3 : 1);
+        nn_kernels kernels = real ? *real : *plain_tables[i / 2];
+        kernels.pairs = NULL;
+        b.nn->kernels = &kernels;
+        test(&b);
+        bench_close(&b);
+    }
+}
+
+/* ---- Whole numbers ---------------------------------------------------------------------------------------------- */
+
+enum { STEPS = 5, PANELS = 5 };
+
+/* Panels of random bytes whose scales are 1 (minima 0), and quantised rows whose scales are 1: c is the exact sum. */
+typedef struct numbers {
+    nn_storage storage;
+    int64_t rows;
+    uint8_t *w, *x; /* as the kernels take them */
+    uint8_t *bytes; /* w with a byte a number */
+    int64_t panel_bytes, bytes_stride;
+} numbers;
+
+static int8_t random_number(bool extreme)
+{
+    return (int8_t)(extreme ? (random_int(0, 1) ? 127 : -127) : random_int(-127, 127));
+}
+
+static numbers make_numbers(const nn_kernels *k, nn_storage storage, int64_t rows, bool extreme)
+{
+    numbers n = {.storage = storage, .rows = rows, .panel_bytes = STEPS * nn_step_bytes(storage)};
+    n.bytes_stride = STEPS * (nn_step_numbers(storage) + NN_STEP_BYTES8);
+    n.w = malloc((size_t)(PANELS * n.panel_bytes));
+    n.bytes = malloc((size_t)(PANELS * n.bytes_stride));
+    n.x = malloc((size_t)(STEPS * nn_x_step_bytes(rows)));
+    uint16_t one = nn_f32_to_f16(1.0f), zero = 0;
+    for (int64_t i = 0; i < PANELS * n.panel_bytes; i++) {
+        int64_t in_step = i % nn_step_bytes(storage);
+        const uint8_t *scale = (const uint8_t *)(in_step < NN_STEP_SCALES ? &one : &zero);
+        n.w[i] = in_step < nn_step_numbers(storage) ? scale[i % 2]
+                 : extreme                          ? (uint8_t)(random_int(0, 1) ? 255 : 0)
+                                                    : (uint8_t)random_bits();
+    }
+    for (int64_t step = 0; step < STEPS; step++) {
+        uint8_t *at = n.x + step * nn_x_step_bytes(rows);
+        for (int64_t r = 0; r < rows; r++) {
+            for (int64_t b = 0; b < 2; b++) {
+                float scale = 1.0f, scaled;
+                int32_t sum = 0;
+                for (int64_t i = 0; i < NN_BLOCK; i++) {
+                    int8_t number = random_number(extreme);
+                    at[rows * 16 + r * NN_STEP + b * NN_BLOCK + i] = (uint8_t)number;
+                    sum += number;
+                }
+                scaled = (float)sum;
+                sum *= storage == NN_Q8 ? -NN_ZERO_Q8 : -NN_ZERO_Q4;
+                memcpy(at + (b * rows + r) * 4, &scale, 4);
+                memcpy(at + ((2 + b) * rows + r) * 4, storage == NN_Q4_OFFSET ? (void *)&scaled : (void *)&sum, 4);
+            }
+        }
+    }
+    for (int64_t p = 0; p < PANELS; p++) {
+        if (storage == NN_Q8)
+            memcpy(n.bytes + p * n.bytes_stride, n.w + p * n.panel_bytes, (size_t)n.panel_bytes);
+        else
+            k->unpack[storage - NN_FLOATS](n.w + p * n.panel_bytes, STEPS, n.bytes + p * n.bytes_stride);
+    }
+    return n;
+}
+
+static void free_numbers(numbers *n)
+{
+    free(n->w);
+    free(n->bytes);
+    free(n->x);
+}
+
+/* Number of column k of lane l of panel p, as stored. */
+static int stored(const numbers *n, int64_t p, int64_t k, int64_t l)
+{
+    const uint8_t *step = n->w + p * n->panel_bytes + k / NN_STEP * nn_step_bytes(n->storage);
+    const uint8_t *at = step + nn_step_numbers(n->storage);
+    int64_t group = k % NN_STEP / 4;
+    if (n->storage == NN_Q8)
+        return at[group * 64 + l * 4 + k % 4];
+    int pair = at[group / 2 * 64 + l * 4 + k % 4];
+    return group % 2 ? pair >> 4 : pair & 15;
+}
+
+static int64_t exact_dot(const numbers *n, int64_t row, int64_t p, int64_t l)
+{
+    int zero = n->storage == NN_Q8 ? NN_ZERO_Q8 : n->storage == NN_Q4 ? NN_ZERO_Q4 : 0;
+    int64_t sum = 0;
+    for (int64_t k = 0; k < STEPS * NN_STEP; k++) {
+        const uint8_t *step = n->x + k / NN_STEP * nn_x_step_bytes(n->rows);
+        int8_t x = (int8_t)step[n->rows * 16 + row * NN_STEP + k % NN_STEP];
+        sum += x * (stored(n, p, k, l) - zero);
+    }
+    return sum;
+}
+
+enum { APART = 32, C_STRIDE = APART * PANELS + 5 }; /* floats from panel to panel and row to row of c */
+
+static void check_dots(const numbers *n, const float *c, int64_t panels)
+{
+    for (int64_t r = 0; r < n->rows; r++)
+        for (int64_t p = 0; p < panels; p++)
+            for (int64_t l = 0; l < NN_PANEL; l++)
+                assert_true((double)c[r * C_STRIDE + p * APART + l] == (double)exact_dot(n, r, p, l));
+}
+
+/* In two parts, the second of which goes on from what the first left. */
+static void check_tile(const nn_kernels *k, nn_storage storage, int64_t rows, int64_t panels, bool few)
+{
+    numbers n = make_numbers(k, storage, rows, random_int(0, 1));
+    float *c = guarded(rows * C_STRIDE);
+    void (*run)(const nn_tile_int8 *) = few ? k->few_int8[storage - NN_FLOATS] : k->tile_int8[storage - NN_FLOATS];
+    nn_tile_int8 tile = {.rows = rows, .panels = panels, .steps = 2, .x = n.x, .w = few ? n.w : n.bytes, .c = c};
+    tile.panel_stride = few ? n.panel_bytes : n.bytes_stride;
+    tile.c_stride = C_STRIDE;
+    tile.c_panel = APART;
+    run(&tile);
+    tile.x = n.x + 2 * nn_x_step_bytes(rows);
+    tile.w = (const char *)tile.w + 2 * tile.panel_stride / STEPS;
+    tile.steps = STEPS - 2;
+    tile.accumulate = true;
+    run(&tile);
+    check_dots(&n, c, panels);
+    check_guards(c, rows * C_STRIDE);
+    free_numbers(&n);
+}
+
+static void whole_numbers(bench *b)
+{
+    const nn_kernels *k = b->nn->kernels;
+    for (int i = 0; i < KINDS; i++) {
+        for (int64_t rows = 1; rows <= k->int8_rows; rows++) {
+            for (int64_t panels = 1; panels <= k->int8_panels; panels++) {
+                check_tile(k, kinds[i], rows, panels, false);
+                check_tile(k, kinds[i], rows, panels, true);
+            }
+        }
+        for (int64_t panels = 1; panels <= k->int8_stream; panels++)
+            check_tile(k, kinds[i], 1, panels, true);
+    }
+}
+
+static void test_whole_numbers(void **state)
+{
+    (void)state;
+    for_each_table(whole_numbers);
+}
+
+/* ---- Quantised rows --------------------------------------------------------------------------------------------- */
+
+/* One block of 32, as kernels.h says. */
+static void plain_block(const float *x, int64_t count, float *scale, int8_t *q)
+{
+    float most = 0.0f;
+    bool nan = false;
+    for (int64_t i = 0; i < count; i++) {
+        nan = nan || isnan(x[i]);
+        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    }
+    *scale = nan ? NAN : most < 1e-30f ? 0.0f : most / 127.0f;
+    for (int64_t i = 0; i < NN_BLOCK; i++)
+        q[i] = i < count && !nan && *scale > 0.0f && !isinf(*scale) ? (int8_t)rintf(x[i] * (127.0f / most)) : 0;
+}
+
+static void check_quantised(const nn_kernels *k, const float *x, int64_t count, nn_storage storage)
+{
+    int64_t rows = random_int(1, k->int8_rows), row = random_int(0, rows - 1);
+    int64_t steps = nn_ceil_divide(count, NN_STEP);
+    uint8_t *tile = malloc((size_t)(steps * nn_x_step_bytes(rows)));
+    k->quantise(x, count, storage, rows, row, tile);
+    for (int64_t block = 0; block < 2 * steps; block++) {
+        const uint8_t *at = tile + block / 2 * nn_x_step_bytes(rows);
+        int64_t left = count - block * NN_BLOCK;
+        float scale, got_scale, got_scaled;
+        int8_t q[NN_BLOCK];
+        int32_t got_sum, sum = 0;
+        plain_block(x + block * NN_BLOCK, left < 0 ? 0 : left < NN_BLOCK ? left : NN_BLOCK, &scale, q);
+        memcpy(&got_scale, at + (block % 2 * rows + row) * 4, 4);
+        memcpy(&got_sum, at + ((2 + block % 2) * rows + row) * 4, 4);
+        memcpy(&got_scaled, &got_sum, 4);
+        if (isnan(scale)) {
+            assert_true(isnan(got_scale));
+            continue;
+        }
+        assert_true(got_scale == scale);
+        if (isinf(scale))
+            continue;
+        assert_memory_equal(at + rows * 16 + row * NN_STEP + block % 2 * NN_BLOCK, q, NN_BLOCK);
+        for (int64_t i = 0; i < NN_BLOCK; i++)
+            sum += q[i];
+        if (storage == NN_Q4_OFFSET)
+            assert_true(got_scaled == scale * (float)sum);
+        else
+            assert_int_equal(got_sum, -(storage == NN_Q8 ? NN_ZERO_Q8 : NN_ZERO_Q4) * sum);
+    }
+    free(tile);
+}
+
+static void quantised_rows(bench *b)
+{
+    static const int64_t counts[] = {1, 31, 32, 33, 63, 64, 65, 96, 588, 1000};
+    static const float special[] = {0.0f, -0.0f, 1e-38f, 1e-44f, 3e38f, -3e38f, 1e-29f, INFINITY, -INFINITY, NAN, 0.5f};
+    for (int i = 0; i < 10; i++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            float *x = guarded_random(counts[i], kind == 1 ? 1e4f : 2.0f);
+            for (int64_t j = 0; j < counts[i]; j += 37) /* halves: 127 is the largest, the others lie between two */
+                x[j] = 127.0f;
+            check_quantised(b->nn->kernels, x, counts[i], kinds[kind]);
+            for (int64_t j = 0; j < counts[i]; j++)
+                x[j] = (float)random_int(-254, 254) / 2.0f;
+            check_quantised(b->nn->kernels, x, counts[i], kinds[kind]);
+            for (int64_t j = 0; j < counts[i]; j += random_int(1, 40))
+                x[j] = special[random_int(0, 10)];
+            check_quantised(b->nn->kernels, x, counts[i], kinds[kind]);
+            check_guards(x, counts[i]);
+        }
+    }
+}
+
+static void test_quantised_rows(void **state)
+{
+    (void)state;
+    for_each_table(quantised_rows);
+}
+
+/* ---- nn_linear -------------------------------------------------------------------------------------------------- */
+
+typedef struct problem {
+    int64_t rows, columns, outputs;
+    nn_storage storage;
+    float *x, *y, *bias;
+    nn_matrix *matrix;
+    float *w; /* [outputs][columns] what the matrix stands for */
+} problem;
+
+static problem make_problem(bench *b, int64_t rows, int64_t columns, int64_t outputs, nn_storage storage)
+{
+    more_error error;
+    problem p = {rows, columns, outputs, storage, NULL, NULL, NULL, NULL, NULL};
+    p.x = guarded_random(rows * columns, 1.0f);
+    p.y = guarded(rows * outputs);
+    p.bias = guarded_random(outputs, 1.0f);
+    p.w = guarded_random(outputs * columns, 0.3f);
+    assert_int_equal(nn_matrix_pack(b->nn, p.w, outputs, columns, storage, &p.matrix, &error), MORE_OK);
+    int32_t *ids = malloc((size_t)outputs * sizeof *ids);
+    for (int64_t i = 0; i < outputs; i++)
+        ids[i] = (int32_t)i;
+    nn_matrix_rows(b->nn, p.matrix, ids, outputs, p.w);
+    free(ids);
+    return p;
+}
+
+static void free_problem(bench *b, problem *p)
+{
+    check_guards(p->x, p->rows * p->columns);
+    check_guards(p->y, p->rows * p->outputs);
+    check_guards(p->bias, p->outputs);
+    check_guards(p->w, p->outputs * p->columns);
+    nn_matrix_free(b->nn, p->matrix);
+}
+
+static void run_rows(nn_context *nn, const problem *p, int64_t first, int64_t rows, float *y)
+{
+    nn_linear_args args = {.x = p->x + first * p->columns, .rows = rows, .weight = p->matrix, .bias = p->bias, .y = y};
+    nn_linear(nn, &args);
+}
+
+/* The product of quantised activations and weights in doubles, within what adding the blocks in f32 rounds. */
+static void check_product(const problem *p)
+{
+    float *x = guarded(p->columns + NN_BLOCK);
+    for (int64_t t = 0; t < p->rows; t++) {
+        for (int64_t k = 0; k < p->columns; k += NN_BLOCK) {
+            float scale;
+            int8_t q[NN_BLOCK];
+            plain_block(p->x + t * p->columns + k, nn_min(NN_BLOCK, p->columns - k), &scale, q);
+            for (int64_t i = 0; i < NN_BLOCK; i++)
+                x[k + i] = scale * (float)q[i];
+        }
+        for (int64_t o = 0; o < p->outputs; o++) {
+            double sum = 0.0, size = 0.0;
+            for (int64_t k = 0; k < p->columns; k++) {
+                sum += (double)x[k] * (double)p->w[o * p->columns + k];
+                size += fabs((double)x[k] * (double)p->w[o * p->columns + k]);
+            }
+            check_close("int8", t, o, (double)p->y[t * p->outputs + o], sum + (double)p->bias[o],
+                        1e-6 * (4.0 * size + fabs((double)p->bias[o])));
+        }
+    }
+    check_guards(x, p->columns + NN_BLOCK);
+}
+
+static void products(bench *b)
+{
+    static const int64_t columns[] = {1, 31, 32, 64, 96, 588, 640, 1100};
+    static const int64_t rows[] = {1, 2, 3, 5, 7, 12, 13, 31, 170};
+    static const int64_t outputs[] = {1, 15, 16, 17, 33, 80, 150};
+    for (int i = 0; i < 24; i++) {
+        problem p =
+            make_problem(b, rows[random_int(0, 8)], columns[i % 8], outputs[random_int(0, 6)], kinds[i % KINDS]);
+        run_rows(b->nn, &p, 0, p.rows, p.y);
+        check_product(&p);
+        free_problem(b, &p);
+    }
+    problem p = make_problem(b, 2, 4304, 37, kinds[random_int(0, 2)]);
+    run_rows(b->nn, &p, 0, p.rows, p.y);
+    check_product(&p);
+    free_problem(b, &p);
+}
+
+static void test_products(void **state)
+{
+    (void)state;
+    for_each_table(products);
+}
+
+/* A row alone, among few, among many, and with another number of threads: the same bits. */
+static void row_alone(bench *b)
+{
+    static const int64_t counts[] = {1, 2, 5, 8, 13, 100};
+    for (int kind = 0; kind < KINDS; kind++) {
+        problem p = make_problem(b, 181, 1100, 101 + 300 * (kind == 0), kinds[kind]);
+        bench other = bench_open("baseline", 2);
+        other.nn->kernels = b->nn->kernels;
+        run_rows(b->nn, &p, 0, p.rows, p.y);
+        for (int i = 0; i < 6; i++) {
+            int64_t first = random_int(0, p.rows - counts[i]);
+            float *y = guarded(counts[i] * p.outputs);
+            run_rows(i % 2 ? other.nn : b->nn, &p, first, counts[i], y);
+            assert_memory_equal(y, p.y + first * p.outputs, (size_t)(counts[i] * p.outputs) * sizeof(float));
+            check_guards(y, counts[i] * p.outputs);
+        }
+        bench_close(&other);
+        free_problem(b, &p);
+    }
+}
+
+static void test_row_does_not_depend_on_the_call(void **state)
+{
+    (void)state;
+    for_each_table(row_alone);
+}
+
+/* EXACT arithmetic, and what is done without memory for the activations: f32 all through. */
+static void exact(bench *b)
+{
+    for (int kind = 0; kind < KINDS; kind++) {
+        problem p = make_problem(b, 1 + 40 * (kind == 1), 700, 90, kinds[kind]);
+        float *again = guarded(p.rows * p.outputs);
+        b->nn->arithmetic = NN_ARITHMETIC_EXACT;
+        run_rows(b->nn, &p, 0, p.rows, p.y);
+        b->nn->arithmetic = NN_ARITHMETIC_AUTO;
+        for (int64_t t = 0; t < p.rows; t++) {
+            for (int64_t o = 0; o < p.outputs; o++) {
+                double sum = (double)p.bias[o], size = 4.0;
+                for (int64_t k = 0; k < p.columns; k++) {
+                    sum += (double)p.x[t * p.columns + k] * (double)p.w[o * p.columns + k];
+                    size += fabs((double)p.x[t * p.columns + k] * (double)p.w[o * p.columns + k]);
+                }
+                check_close("exact", t, o, (double)p.y[t * p.outputs + o], sum, 3e-7 * size);
+            }
+        }
+        bench poor = bench_open("baseline", 1);
+        poor.nn->kernels = b->nn->kernels;
+        test_host_memory_left(poor.host, 0);
+        run_rows(poor.nn, &p, 0, p.rows, again);
+        test_host_memory_left(poor.host, -1);
+        assert_memory_equal(p.y, again, (size_t)(p.rows * p.outputs) * sizeof(float));
+        check_guards(again, p.rows * p.outputs);
+        bench_close(&poor);
+        free_problem(b, &p);
+    }
+}
+
+static void test_exact(void **state)
+{
+    (void)state;
+    for_each_table(exact);
+}
+
+/* Activations that are not finite, or as large as they get: no trap, and a row that has a NaN says so. */
+static void not_finite(bench *b)
+{
+    static const float values[] = {NAN, INFINITY, -INFINITY, 3.4e38f, 1e-44f};
+    for (int kind = 0; kind < KINDS; kind++) {
+        problem p = make_problem(b, 5, 100, 40, kinds[kind]);
+        for (int i = 0; i < 5; i++)
+            p.x[i * p.columns + 40] = values[i];
+        run_rows(b->nn, &p, 0, p.rows, p.y);
+        for (int64_t o = 0; o < p.outputs; o++)
+            assert_true(isnan(p.y[o]) && isfinite(p.y[4 * p.outputs + o]));
+        free_problem(b, &p);
+    }
+}
+
+static void test_not_finite(void **state)
+{
+    (void)state;
+    for_each_table(not_finite);
+}
+
+/* ---- Widened ---------------------------------------------------------------------------------------------------- */
+
+/* The widened panels, and the rows of the matrix: the same bits. */
+static void widened(bench *b)
+{
+    static const int64_t columns[] = {1, 31, 64, 100, 588};
+    for (int i = 0; i < 15; i++) {
+        problem p = make_problem(b, 1, columns[i % 5], 20, kinds[i / 5]);
+        float *values = guarded(p.columns * NN_PANEL);
+        for (int64_t panel = 0; panel < 2; panel++) {
+            int64_t bytes = nn_panel_bytes(p.storage, p.columns);
+            b->nn->kernels->widen[p.storage]((const char *)p.matrix->data + panel * bytes, p.columns * NN_PANEL,
+                                             values);
+            for (int64_t l = 0; l < nn_min(NN_PANEL, p.outputs - panel * NN_PANEL); l++)
+                for (int64_t k = 0; k < p.columns; k++)
+                    assert_true(values[k * NN_PANEL + l] == p.w[(panel * NN_PANEL + l) * p.columns + k]);
+        }
+        check_guards(values, p.columns * NN_PANEL);
+        free_problem(b, &p);
+    }
+}
+
+static void test_widened(void **state)
+{
+    (void)state;
+    for_each_table(widened);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_numbers), cmocka_unit_test(test_quantised_rows),
+        cmocka_unit_test(test_products),      cmocka_unit_test(test_row_does_not_depend_on_the_call),
+        cmocka_unit_test(test_exact),         cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_widened),
+    };
+    seed_random();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
