@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake libtool pkg-config xz-utils
 libffi-dev libinih-dev libstb-dev libdlpack-dev libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libssl-dev"
-TEST_PACKAGES="g++ clang libclang-rt-dev libcmocka-dev"
+TEST_PACKAGES="g++ clang libclang-rt-dev libcmocka-dev python3-venv"
 
 say() { printf '%s\n' "== $*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
