@@ -128,3 +128,48 @@ int output_finish(const output *out, const char *program, int code)
         return EXIT_CLOSED_PIPE;
     return fail(program, EXIT_IO, "standard output: %s", strerror(out->error));
 }
+
+bool take_once(const char *program, const char **field, const char *value, const char *option, int *code)
+{
+    if (*field)
+        *code = fail(program, EXIT_USAGE, "%s is given twice: '%s' and '%s'", option, *field, value);
+    else
+        *field = value;
+    return *code == EXIT_SUCCESS;
+}
+
+bool take_number(const char *program, const char *option, const char *text, int64_t least, int64_t most, int64_t *value,
+                 int *code)
+{
+    char *end;
+    long long number = strtoll(text, &end, 10);
+    *value = number;
+    if (*text && !*end && number >= least && number <= most)
+        return true;
+    *code = fail(program, EXIT_USAGE, "%s is '%s'; give a number from %lld to %lld", option, text, (long long)least,
+                 (long long)most);
+    return false;
+}
+
+bool print_and_leave(const char *program, const char *text, int *code)
+{
+    output out = {0};
+    output_text(&out, text);
+    *code = output_finish(&out, program, EXIT_SUCCESS);
+    return false;
+}
+
+char *quoted(const char *text)
+{
+    char *copy = malloc(2 * strlen(text) + sizeof "\"\""), *to = copy;
+    if (!copy)
+        return NULL;
+    *to++ = '"';
+    for (const char *from = text; *from; from++) {
+        if (strchr("\"\\\n\t", *from))
+            *to++ = '\\';
+        *to++ = *from == '\n' ? 'n' : *from == '\t' ? 't' : *from;
+    }
+    memcpy(to, "\"", 2);
+    return copy;
+}

@@ -48,4 +48,19 @@ bool output_text(output *out, const char *text);
  * or EXIT_IO (told on standard error). */
 int output_finish(const output *out, const char *program, int code);
 
+/* ---- Options ------------------------------------------------------------------------------------------------------
+ */
+
+/* *field = value; false, and *code EXIT_USAGE after a message, when the option was given before. */
+bool take_once(const char *program, const char **field, const char *value, const char *option, int *code);
+/* *value = the whole number from `least` to `most` that `text` is; false, and *code EXIT_USAGE after a message, when it
+ * is none. */
+bool take_number(const char *program, const char *option, const char *text, int64_t least, int64_t most, int64_t *value,
+                 int *code);
+/* Prints `text`, as --help and --version do. False, since nothing is left to do; *code is what to leave with. */
+bool print_and_leave(const char *program, const char *text, int *code);
+/* The text in double quotes, as an INI file takes one of any characters (paths are such). The caller frees it; NULL
+ * when out of memory. */
+char *quoted(const char *text);
+
 #endif

@@ -145,7 +145,8 @@ LLAVAMORE_API more_status llavamore_chat_ask(llavamore_chat *chat, const llavamo
                                              llavamore_answer *answer, more_error *error);
 /* Begins a new conversation. What its first question has in common with the one before, such as the pictures and the
  * text before them, is not computed again: so this is how to ask several questions about one picture. The old rows stay
- * in memory until that question is answered or the chat is destroyed. [one-thread-per-session] */
+ * in memory until that question is answered or the chat is destroyed; of a model with sliding windows those up to the
+ * last picture stay as long as the chat. [one-thread-per-session] */
 LLAVAMORE_API more_status llavamore_chat_reset(llavamore_chat *chat, more_error *error);
 LLAVAMORE_API void llavamore_answer_clear(llavamore_answer *answer);
 

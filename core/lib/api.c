@@ -8,7 +8,6 @@
 #include "assembly/data.h"
 #include "base/json.h"
 #include "generate/chat.h"
-#include "image/steps.h"
 #include "weights/checkpoint.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -144,28 +143,6 @@ static more_status make_host(llavamore_settings *settings, more_error *error)
     return MORE_OK;
 }
 
-/* Every function that the core and the plugins offer. */
-static more_status make_functions(llavamore_settings *settings, more_error *error)
-{
-    const core_plugin_file *files;
-    size_t count;
-    more_status status = core_functions_create(&settings->functions, error);
-    if (status == MORE_OK)
-        status = core_functions_add(settings->functions, core_image_steps(), "core", error);
-    if (status == MORE_OK)
-        status = core_functions_add(settings->functions, core_sampler_functions(), "core", error);
-    if (status == MORE_OK)
-        status = core_registry_list(settings->registry, &files, &count, error);
-    for (size_t i = 0; status == MORE_OK && i < count; i++) {
-        if (!files[i].plugin || !core_registry_chosen(settings->registry, &files[i]))
-            continue;
-        const more_functions_interface *table = files[i].plugin->get_interface(MORE_FUNCTIONS_INTERFACE);
-        if (table)
-            status = core_functions_add(settings->functions, table, files[i].path, error);
-    }
-    return status;
-}
-
 static more_status prepare(llavamore_settings *settings, more_error *error)
 {
     more_status status = MORE_OK;
@@ -173,7 +150,7 @@ static more_status prepare(llavamore_settings *settings, more_error *error)
         status = core_registry_create(core_config_string(settings->config, "runtime", "plugin_path"),
                                       &settings->registry, error);
     if (status == MORE_OK && !settings->functions)
-        status = make_functions(settings, error);
+        status = core_functions_gather(settings->registry, &settings->functions, error);
     if (status != MORE_OK) {
         core_functions_destroy(settings->functions);
         settings->functions = NULL;

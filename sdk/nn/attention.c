@@ -283,7 +283,7 @@ typedef struct causal_job {
     int64_t queries; /* of a block */
     int64_t blocks;  /* of them all */
     /* Where workers share the segments: */
-    int64_t segments;
+    int64_t segments, first_segment; /* those that a query sees */
     float *parts;             /* [heads * blocks][segments][queries][stride of sums]: a running softmax, then sums */
     _Atomic int64_t *missing; /* [heads * blocks]: segments not yet done */
 } causal_job;
@@ -397,7 +397,7 @@ static void attend_part(void *argument, int64_t number, float *scratch)
     int64_t head = unit % job->cache->config.key_value_heads;
     query_block block;
     int64_t first = take_queries(job, unit, &block, scratch);
-    attend_segment(job, &block, head, segment);
+    attend_segment(job, &block, head, job->first_segment + segment);
     for (int64_t i = 0; i < block.count; i++) {
         float *part = part_at(job, unit, segment, i);
         memcpy(part, &block.running[i], sizeof block.running[i]);
@@ -435,7 +435,8 @@ static int64_t block_queries(const nn_context *context, const nn_cache *cache, i
 static nn_arena *share_segments(nn_context *context, causal_job *job)
 {
     int64_t units = job->cache->config.key_value_heads * job->blocks;
-    int64_t count = nn_ceil_divide(job->cache->length + job->args->rows, SEGMENT);
+    job->first_segment = job->window > 0 ? nn_max(job->cache->length + 1 - job->window, 0) / SEGMENT : 0;
+    int64_t count = nn_ceil_divide(job->cache->length + job->args->rows, SEGMENT) - job->first_segment;
     int64_t row = job->queries * sum_stride(job->cache->config.head_dimension);
     if (context->workers < 2 || units >= 4 * (int64_t)context->workers || count < 2 ||
         count > MOST_PARTS / (units * row))

@@ -12,6 +12,7 @@
 
 #include "half.h"
 #include "pack.h"
+#include "profile.h"
 
 struct nn_page {
     atomic_int references;
@@ -323,14 +324,18 @@ typedef struct write_job {
     const float *key, *value;
 } write_job;
 
-/* The scale of the channels [first, first + NN_BLOCK) of a row, as it is stored, and what a value is multiplied with.
- */
+/* The scale of the channels [first, first + NN_BLOCK) of a row, as it is stored, and what a value is multiplied with. A
+ * NaN among them makes the scale one, so that all of the block says so. */
 static uint16_t block_scale(const float *row, int64_t first, int64_t dimension, float *inverse)
 {
     const float most = 65504.0f; /* the largest of f16 */
     float largest = 0.0f;
-    for (int64_t i = first; i < nn_min(first + NN_BLOCK, dimension); i++)
-        largest = fabsf(row[i]) > largest ? fabsf(row[i]) : largest;
+    for (int64_t i = first; i < nn_min(first + NN_BLOCK, dimension) && !isnan(largest); i++)
+        largest = fabsf(row[i]) <= largest ? largest : fabsf(row[i]);
+    if (isnan(largest)) {
+        *inverse = 0.0f;
+        return nn_f32_to_f16(largest);
+    }
     uint16_t scale = nn_f32_to_f16(largest / 127.0f < most ? largest / 127.0f : most);
     float stored = nn_f16_to_f32(scale);
     *inverse = stored > 0.0f ? 1.0f / stored : 0.0f;
@@ -409,6 +414,8 @@ void nn_cache_write(nn_cache *cache, int64_t layer, int64_t rows, const float *k
     int64_t width = cache->config.key_value_heads * cache->config.head_dimension;
     if (!job.stride)
         job.stride = width;
+    double begin = nn_profile_begin(cache->context);
     nn_parallel_sized(cache->context, 4.0 * (double)rows * (double)width, rows * cache->config.key_value_heads, NN_PAGE,
                       write_heads, &job);
+    nn_profile_end(cache->context, begin, "cache_write", rows);
 }

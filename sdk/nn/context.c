@@ -114,15 +114,32 @@ const char *nn_context_kernels(const nn_context *context)
     return context->kernels->name;
 }
 
+static const char *const arithmetics[] = {
+    [NN_ARITHMETIC_AUTO] = "auto", [NN_ARITHMETIC_EXACT] = "exact", [NN_ARITHMETIC_FAST] = "fast"};
+
+const char *nn_arithmetic_name(nn_arithmetic arithmetic)
+{
+    return arithmetics[arithmetic];
+}
+
+bool nn_arithmetic_named(const char *name, nn_arithmetic *arithmetic)
+{
+    for (size_t i = 0; i < sizeof arithmetics / sizeof *arithmetics; i++)
+        if (!strcmp(name, arithmetics[i])) {
+            *arithmetic = (nn_arithmetic)i;
+            return true;
+        }
+    return false;
+}
+
 void nn_context_set_arithmetic(nn_context *context, nn_arithmetic arithmetic)
 {
-    static const char *const names[] = {"auto", "exact", "fast"};
     const nn_pair_kernels *pairs = context->kernels->pairs;
     context->arithmetic = arithmetic;
     const char *floats = arithmetic == NN_ARITHMETIC_FAST && pairs ? pairs->instruction : "f32";
     bool exact = arithmetic == NN_ARITHMETIC_EXACT, many = !exact && pairs && pairs->quantised_rows < INT64_MAX;
     nn_log(context, MORE_LOG_INFO, "cpu", "arithmetic %s: %s for float weights, %s for quantised ones%s%s",
-           names[arithmetic], floats, exact ? "f32" : "int8", many ? ", of many rows " : "",
+           nn_arithmetic_name(arithmetic), floats, exact ? "f32" : "int8", many ? ", of many rows " : "",
            many ? pairs->instruction : "");
 }
 

@@ -50,6 +50,14 @@ static inline float nn_f16_to_f32(uint16_t half)
     return nn_f32_from_bits(sign | (exponent + 112u) << 23 | mantissa << 13);
 }
 
+/* An f16 in the machine's byte order, at any alignment. */
+static inline float nn_f16_at(const void *at)
+{
+    uint16_t half;
+    memcpy(&half, at, sizeof half);
+    return nn_f16_to_f32(half);
+}
+
 static inline uint16_t nn_f32_to_f16(float value)
 {
     uint32_t bits = nn_f32_bits(value);

@@ -40,8 +40,8 @@ struct nn_matrix {
     int64_t rows, columns;
     int64_t panels;
     nn_storage storage;
-    /* From the host's memory service. Floats: [panels][columns][NN_PANEL]. Quantised: [panels][steps of NN_STEP columns,
-     * the last filled up with zeros], a step as nn_step_bytes says. */
+    /* From the host's memory service. Floats: [panels][columns][NN_PANEL]. Quantised: [panels][steps of NN_STEP
+     * columns, the last filled up with zeros], a step as nn_step_bytes says. */
     void *data;
 };
 
@@ -67,16 +67,18 @@ void nn_parallel_sized(nn_context *context, double operations, int64_t items, in
 typedef void (*nn_unit_function)(void *argument, int64_t unit, float *scratch);
 void nn_parallel_units(nn_context *context, double operations, int64_t units, nn_unit_function body, void *argument);
 
-/* nn_linear in int8 products, for quantised weights. False, and nothing done, where the arithmetic forbids it or there
+/* The ways of nn_linear; strides are never 0 here.
+ *
+ * In int8 products, for quantised weights. False, and nothing done, where the arithmetic forbids it or there
  * is no memory for the quantised activations. */
 bool nn_linear_int8(nn_context *context, const nn_linear_args *args);
 
-/* nn_linear by the kernels of 16-bit products. False, and nothing done, where they are not for this call: what the
+/* By the kernels of 16-bit products. False, and nothing done, where they are not for this call: what the
  * arithmetic and the storage say, or no memory for the rounded activations. */
 bool nn_linear_pairs(nn_context *context, const nn_linear_args *args);
+/* Whether they are for weights of this storage and so many rows. */
+bool nn_takes_pairs(const nn_context *context, nn_storage storage, int64_t rows);
 
-/* False when dtype is none of the float storages. */
-bool nn_storage_of(DLDataType dtype, nn_storage *storage);
 /* Only of float storages: the type, and the bytes of an element. */
 DLDataType nn_storage_dtype(nn_storage storage);
 static inline int64_t nn_storage_bytes(nn_storage storage)
@@ -94,13 +96,29 @@ static inline int64_t nn_ceil_divide(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* Bytes of a panel of a matrix of `columns` columns, and of its part from column k on (a multiple of NN_STEP where the
+/* Bytes of a panel of a matrix of `columns` columns; so of its part before any column (a multiple of NN_STEP where the
  * storage is quantised). */
 static inline int64_t nn_panel_bytes(nn_storage storage, int64_t columns)
 {
     if (nn_is_quantised(storage))
         return nn_ceil_divide(columns, NN_STEP) * nn_step_bytes(storage);
     return columns * NN_PANEL * nn_storage_bytes(storage);
+}
+
+/* Where column k of a panel begins, as nn_panel_bytes takes k. */
+static inline const char *nn_panel_at(const nn_matrix *matrix, int64_t panel, int64_t k)
+{
+    return (const char *)matrix->data + panel * nn_panel_bytes(matrix->storage, matrix->columns) +
+           nn_panel_bytes(matrix->storage, k);
+}
+
+/* Activation, bias and residual of `count` finished sums of row `row` from output `column` on. */
+static inline void nn_linear_finish(const nn_kernels *kernels, const nn_linear_args *args, const float *c, int64_t row,
+                                    int64_t column, int64_t count)
+{
+    int64_t at = row * args->y_stride + column;
+    kernels->finish(c, count, args->bias ? args->bias + column : NULL, args->activation,
+                    args->residual ? args->residual + at : NULL, args->y + at);
 }
 
 static inline int64_t nn_min(int64_t a, int64_t b)

@@ -22,7 +22,6 @@ typedef struct linear_job {
     const nn_kernels *kernels;
     const nn_linear_args *args;
     const nn_matrix *weight;
-    int64_t x_stride, y_stride;
     int64_t tiles;         /* of all rows: tile t has rows [rows * t / tiles, rows * (t + 1) / tiles) */
     int64_t row_blocks;    /* block b has tiles [tiles * b / row_blocks, tiles * (b + 1) / row_blocks) */
     int64_t block_columns; /* outputs of a block, a multiple of a tile's */
@@ -30,29 +29,15 @@ typedef struct linear_job {
     int64_t unit_panels;   /* of a single row's work */
 } linear_job;
 
-/* Activation, bias and residual of `count` finished sums of row `row` from output `column` on. */
-static void finish_row(const linear_job *job, const float *c, int64_t row, int64_t column, int64_t count)
-{
-    const nn_linear_args *args = job->args;
-    int64_t at = row * job->y_stride + column;
-    job->kernels->finish(c, count, args->bias ? args->bias + column : NULL, args->activation,
-                         args->residual ? args->residual + at : NULL, args->y + at);
-}
-
-static const char *panel_at(const nn_matrix *weight, int64_t panel, int64_t k)
-{
-    return (const char *)weight->data + panel * nn_panel_bytes(weight->storage, weight->columns) +
-           nn_panel_bytes(weight->storage, k);
-}
-
 static void stream_row(void *argument, int64_t unit, float *scratch)
 {
     const linear_job *job = argument;
     const nn_matrix *w = job->weight;
     int64_t first = unit * job->unit_panels, panels = nn_min(job->unit_panels, w->panels - first);
-    job->kernels->stream[w->storage](job->args->x, w->columns, panel_at(w, first, 0), w->columns * NN_PANEL, panels,
+    job->kernels->stream[w->storage](job->args->x, w->columns, nn_panel_at(w, first, 0), w->columns * NN_PANEL, panels,
                                      scratch);
-    finish_row(job, scratch, 0, first * NN_PANEL, nn_min(panels * NN_PANEL, w->rows - first * NN_PANEL));
+    nn_linear_finish(job->kernels, job->args, scratch, 0, first * NN_PANEL,
+                     nn_min(panels * NN_PANEL, w->rows - first * NN_PANEL));
 }
 
 /* One worker's memory for a block. */
@@ -85,7 +70,7 @@ static block block_at(const linear_job *job, int64_t unit)
 static void pack_rows(const linear_job *job, const block *b, int64_t k, int64_t depth, float *packed)
 {
     for (int64_t r = b->first_row; r < b->last_row; r++)
-        memcpy(packed + (r - b->first_row) * NN_X_STRIDE, job->args->x + r * job->x_stride + k,
+        memcpy(packed + (r - b->first_row) * NN_X_STRIDE, job->args->x + r * job->args->x_stride + k,
                (size_t)depth * sizeof(float));
 }
 
@@ -95,17 +80,17 @@ static void finish_block(const linear_job *job, const block *b, const float *c)
     int64_t column = b->first_panel * NN_PANEL;
     int64_t count = nn_min(b->last_panel * NN_PANEL, job->weight->rows) - column;
     for (int64_t r = b->first_row; r < b->last_row; r++)
-        finish_row(job, c + (r - b->first_row) * job->c_stride, r, column, count);
+        nn_linear_finish(job->kernels, job->args, c + (r - b->first_row) * job->c_stride, r, column, count);
 }
 
 /* Panel and k of the group that comes after (panel, k), in the order of multiply_block; the same at the end. */
 static const void *group_after(const linear_job *job, const block *b, int64_t panel, int64_t k)
 {
     if (panel + job->kernels->tile_panels < b->last_panel)
-        return panel_at(job->weight, panel + job->kernels->tile_panels, k);
+        return nn_panel_at(job->weight, panel + job->kernels->tile_panels, k);
     if (k + NN_K_BLOCK < job->weight->columns)
-        return panel_at(job->weight, b->first_panel, k + NN_K_BLOCK);
-    return panel_at(job->weight, panel, k);
+        return nn_panel_at(job->weight, b->first_panel, k + NN_K_BLOCK);
+    return nn_panel_at(job->weight, panel, k);
 }
 
 /* All tiles of the block through one group of panels, for terms [k, k + depth). */
@@ -115,14 +100,14 @@ static void multiply_group(const linear_job *job, const block *b, const block_me
     const nn_matrix *w = job->weight;
     nn_storage storage = w->storage;
     tile->panels = nn_min(job->kernels->tile_panels, b->last_panel - panel);
-    tile->w = panel_at(w, panel, k);
+    tile->w = nn_panel_at(w, panel, k);
     tile->panel_stride = w->columns * NN_PANEL;
     tile->ahead = group_after(job, b, panel, k);
     tile->ahead_stride = nn_panel_bytes(storage, w->columns);
     tile->ahead_step = nn_panel_bytes(storage, NN_STEP) / NN_STEP;
     if (nn_is_quantised(storage) || (storage != NN_F32 && b->last_tile - b->first_tile >= WIDEN_TILES)) {
         for (int64_t p = 0; p < tile->panels; p++)
-            job->kernels->widen[storage](panel_at(w, panel + p, k), tile->depth * NN_PANEL,
+            job->kernels->widen[storage](nn_panel_at(w, panel + p, k), tile->depth * NN_PANEL,
                                          memory->panels + p * tile->depth * NN_PANEL);
         tile->w = memory->panels;
         tile->panel_stride = tile->depth * NN_PANEL;
@@ -183,7 +168,7 @@ static void multiply_few(void *argument, int64_t unit, float *scratch)
         for (int64_t k = 0; k < w->columns; k += NN_K_BLOCK) {
             tile.depth = nn_min(NN_K_BLOCK, w->columns - k);
             tile.x = x + k / NN_K_BLOCK * block_floats;
-            tile.w = panel_at(w, p, k);
+            tile.w = nn_panel_at(w, p, k);
             tile.accumulate = k > 0;
             job->kernels->tile[w->storage](&tile);
         }
@@ -228,8 +213,6 @@ static void multiply_any(nn_context *context, const nn_linear_args *args)
     linear_job job = {.context = context, .kernels = context->kernels, .args = args, .weight = w};
     if (args->rows <= 0 || w->rows <= 0 || nn_linear_pairs(context, args) || nn_linear_int8(context, args))
         return;
-    job.x_stride = args->x_stride ? args->x_stride : w->columns;
-    job.y_stride = args->y_stride ? args->y_stride : w->rows;
     double operations = (double)args->rows * (double)w->rows * (double)w->columns;
     if (args->rows == 1 && !nn_is_quantised(w->storage)) {
         int64_t share = w->panels / (8 * (int64_t)context->workers) / STREAM_LEAST * STREAM_LEAST;
@@ -248,6 +231,9 @@ static void multiply_any(nn_context *context, const nn_linear_args *args)
 void nn_linear(nn_context *context, const nn_linear_args *args)
 {
     double begin = nn_profile_begin(context);
-    multiply_any(context, args);
+    nn_linear_args full = *args;
+    full.x_stride = args->x_stride ? args->x_stride : args->weight->columns;
+    full.y_stride = args->y_stride ? args->y_stride : args->weight->rows;
+    multiply_any(context, &full);
     nn_profile_end_linear(context, begin, args->weight, args->rows);
 }

@@ -16,14 +16,13 @@ typedef struct pair_job {
     const nn_pair_kernels *kernels;
     const nn_linear_args *args;
     int64_t first_row, rows; /* of args, of this chunk */
-    int64_t x_stride, y_stride;
-    int64_t steps;         /* of row_step rows */
-    int64_t tiles;         /* tile t has steps [steps * t / tiles, steps * (t + 1) / tiles) */
-    int64_t row_blocks;    /* block b has tiles [tiles * b / row_blocks, tiles * (b + 1) / row_blocks) */
-    int64_t block_columns; /* outputs of a block */
-    int64_t height;        /* rows of a register tile */
-    uint32_t *x;           /* rounded: [blocks of k][steps * row_step][NN_X_STRIDE] */
-    int64_t x_block;       /* words of a block of k */
+    int64_t steps;           /* of row_step rows */
+    int64_t tiles;           /* tile t has steps [steps * t / tiles, steps * (t + 1) / tiles) */
+    int64_t row_blocks;      /* block b has tiles [tiles * b / row_blocks, tiles * (b + 1) / row_blocks) */
+    int64_t block_columns;   /* outputs of a block */
+    int64_t height;          /* rows of a register tile */
+    uint32_t *x;             /* rounded: [blocks of k][steps * height][NN_X_STRIDE] */
+    int64_t x_block;         /* words of a block of k */
 } pair_job;
 
 typedef struct pair_block {
@@ -41,11 +40,6 @@ static int64_t tile_row(const pair_job *job, int64_t tile)
     return nn_min(job->steps * tile / job->tiles * job->kernels->row_step, job->rows);
 }
 
-static const char *panel_at(const nn_matrix *w, int64_t panel, int64_t k)
-{
-    return (const char *)w->data + panel * nn_panel_bytes(w->storage, w->columns) + nn_panel_bytes(w->storage, k);
-}
-
 /* ---- Activations ------------------------------------------------------------------------------------------------ */
 
 static void round_row(const pair_job *job, int64_t row)
@@ -55,7 +49,7 @@ static void round_row(const pair_job *job, int64_t row)
     for (int64_t k = 0; k < columns; k += NN_PAIR_BLOCK, out += job->x_block) {
         int64_t count = nn_min(columns - k, NN_PAIR_BLOCK);
         if (row < job->rows)
-            job->kernels->round(job->args->x + (job->first_row + row) * job->x_stride + k, count, out);
+            job->kernels->round(job->args->x + (job->first_row + row) * job->args->x_stride + k, count, out);
         else
             memset(out, 0, NN_X_STRIDE * sizeof *out);
     }
@@ -92,12 +86,9 @@ static void finish_block(const pair_job *job, const pair_block *b)
     const nn_linear_args *args = job->args;
     int64_t column = b->first_panel * NN_PANEL;
     int64_t count = nn_min(b->last_panel * NN_PANEL, args->weight->rows) - column;
-    for (int64_t r = b->first_row; r < b->last_row; r++) {
-        int64_t at = (job->first_row + r) * job->y_stride + column;
-        job->context->kernels->finish(b->c + (r - b->first_row) * C_STRIDE, count,
-                                      args->bias ? args->bias + column : NULL, args->activation,
-                                      args->residual ? args->residual + at : NULL, args->y + at);
-    }
+    for (int64_t r = b->first_row; r < b->last_row; r++)
+        nn_linear_finish(job->context->kernels, args, b->c + (r - b->first_row) * C_STRIDE, job->first_row + r, column,
+                         count);
 }
 
 /* Asks for the `part`-th of `parts` parts of the panels [panel, panel + panels) of columns [k, k + count). */
@@ -106,9 +97,25 @@ static void fetch_part(const nn_matrix *w, int64_t panel, int64_t panels, int64_
 {
     const int64_t line = 64, lines = nn_ceil_divide(nn_panel_bytes(w->storage, count), line);
     for (int64_t p = 0; p < panels; p++) {
-        const char *at = panel_at(w, panel + p, k);
+        const char *at = nn_panel_at(w, panel + p, k);
         for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
             __builtin_prefetch(at + i * line, 0, 2);
+    }
+}
+
+/* Panel and k of the group that comes after (panel, k) in the order of multiply_unit; *next_k is all columns at the
+ * end. */
+static void group_after(const pair_job *job, const pair_block *b, int64_t panel, int64_t k, int64_t *next,
+                        int64_t *next_k)
+{
+    const int64_t columns = job->args->weight->columns, step = job->kernels->tile_panels;
+    const bool last_panel = panel + step >= b->last_panel, last_k = k + NN_PAIR_BLOCK >= columns;
+    if (b->last_tile - b->first_tile == 1) { /* a group from end to end */
+        *next = last_k ? panel + step : panel;
+        *next_k = !last_k ? k + NN_PAIR_BLOCK : last_panel ? columns : 0;
+    } else {
+        *next = last_panel ? b->first_panel : panel + step;
+        *next_k = last_panel ? k + NN_PAIR_BLOCK : k;
     }
 }
 
@@ -119,17 +126,14 @@ static void multiply_group(const pair_job *job, const pair_block *b, int64_t pan
     const int64_t count = nn_min(w->columns - k, NN_PAIR_BLOCK), words = NN_K_BLOCK * NN_PANEL;
     nn_pair_tile tile = {.panels = nn_min(job->kernels->tile_panels, b->last_panel - panel), .height = job->height};
     for (int64_t p = 0; p < tile.panels; p++)
-        job->kernels->pair[w->storage](panel_at(w, panel + p, k), count, b->panels + p * words);
+        job->kernels->pair[w->storage](nn_panel_at(w, panel + p, k), count, b->panels + p * words);
     tile.depth = nn_ceil_divide(count, NN_PAIR_GRAIN) * NN_PAIR_GRAIN;
     tile.w = b->panels;
     tile.panel_stride = words * (int64_t)sizeof *b->panels;
     tile.c_stride = C_STRIDE;
     tile.accumulate = k > 0;
-    int64_t next = panel + tile.panels, next_k = k;
-    if (next == b->last_panel) {
-        next = b->first_panel;
-        next_k += NN_PAIR_BLOCK;
-    }
+    int64_t next, next_k;
+    group_after(job, b, panel, k, &next, &next_k);
     for (int64_t t = b->first_tile; t < b->last_tile; t++) {
         int64_t first = tile_row(job, t);
         tile.rows = tile_row(job, t + 1) - first;
@@ -172,7 +176,7 @@ static void multiply_few(void *argument, int64_t unit, float *scratch)
     nn_pair_tile tile = {.rows = job->rows, .panels = b.last_panel - b.first_panel, .depth = w->columns};
     tile.x = job->x;
     tile.x_block = job->x_block;
-    tile.w = panel_at(w, b.first_panel, 0);
+    tile.w = nn_panel_at(w, b.first_panel, 0);
     tile.panel_stride = nn_panel_bytes(w->storage, w->columns);
     tile.c = b.c;
     tile.c_stride = C_STRIDE;
@@ -218,24 +222,22 @@ static void multiply_chunk(pair_job *job)
                       job);
 }
 
-static bool takes(const nn_context *context, const nn_linear_args *args)
+bool nn_takes_pairs(const nn_context *context, nn_storage storage, int64_t rows)
 {
     const nn_pair_kernels *kernels = context->kernels->pairs;
     if (!kernels || context->arithmetic == NN_ARITHMETIC_EXACT)
         return false;
-    if (nn_is_quantised(args->weight->storage))
-        return args->rows >= kernels->quantised_rows;
+    if (nn_is_quantised(storage))
+        return rows >= kernels->quantised_rows;
     return context->arithmetic == NN_ARITHMETIC_FAST;
 }
 
 bool nn_linear_pairs(nn_context *context, const nn_linear_args *args)
 {
     const nn_matrix *w = args->weight;
-    if (!takes(context, args))
+    if (!nn_takes_pairs(context, w->storage, args->rows))
         return false;
     pair_job job = {.context = context, .kernels = context->kernels->pairs, .args = args};
-    job.x_stride = args->x_stride ? args->x_stride : w->columns;
-    job.y_stride = args->y_stride ? args->y_stride : w->rows;
     const int64_t most = CHUNK_ROWS / job.kernels->block_rows * job.kernels->block_rows;
     const int64_t chunks = nn_ceil_divide(args->rows, most), rows = nn_ceil_divide(args->rows, chunks);
     const int64_t x_rows = nn_ceil_divide(rows, job.kernels->row_step) * job.kernels->row_step;

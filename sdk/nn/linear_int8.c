@@ -20,7 +20,6 @@ typedef struct int8_job {
     const nn_kernels *kernels;
     const nn_linear_args *args;
     const nn_matrix *weight;
-    int64_t x_stride, y_stride;
     int64_t steps; /* of a row */
     int64_t panel_bytes;
     int64_t tiles;        /* of all rows: tile t has rows [rows * t / tiles, rows * (t + 1) / tiles) */
@@ -43,11 +42,6 @@ static char *x_at(const int8_job *job, int64_t row, int64_t step)
     return job->x + nn_x_step_bytes(step * job->args->rows + steps * row);
 }
 
-static const char *panel_at(const int8_job *job, int64_t panel, int64_t step)
-{
-    return (const char *)job->weight->data + panel * job->panel_bytes + step * nn_step_bytes(job->weight->storage);
-}
-
 static void quantise_tiles(void *argument, int64_t begin, int64_t end, int32_t worker)
 {
     (void)worker;
@@ -57,19 +51,10 @@ static void quantise_tiles(void *argument, int64_t begin, int64_t end, int32_t w
         for (int64_t step = 0; step < job->steps; step += K_STEPS) {
             int64_t k = step * NN_STEP, count = nn_min(K_STEPS * NN_STEP, job->weight->columns - k);
             for (int64_t r = 0; r < rows; r++)
-                job->kernels->quantise(job->args->x + (first + r) * job->x_stride + k, count, job->weight->storage,
-                                       rows, r, x_at(job, first, step));
+                job->kernels->quantise(job->args->x + (first + r) * job->args->x_stride + k, count,
+                                       job->weight->storage, rows, r, x_at(job, first, step));
         }
     }
-}
-
-/* Activation, bias and residual of `count` finished sums of row `row` from output `column` on. */
-static void finish_row(const int8_job *job, const float *c, int64_t row, int64_t column, int64_t count)
-{
-    const nn_linear_args *args = job->args;
-    int64_t at = row * job->y_stride + column;
-    job->kernels->finish(c, count, args->bias ? args->bias + column : NULL, args->activation,
-                         args->residual ? args->residual + at : NULL, args->y + at);
 }
 
 /* ---- Blocks ----------------------------------------------------------------------------------------------------- */
@@ -90,7 +75,7 @@ typedef struct group {
 static nn_tile_int8 tile_of(const int8_job *job, const block *b, const group *g, int64_t step)
 {
     return (nn_tile_int8){.panels = g->count,
-                          .w = panel_at(job, g->first, step),
+                          .w = nn_panel_at(job->weight, g->first, step * NN_STEP),
                           .panel_stride = g->apart * job->panel_bytes,
                           .c = b->c + (g->first - b->first_panel) * NN_PANEL,
                           .c_stride = job->c_stride,
@@ -119,8 +104,8 @@ static void multiply_part(const int8_job *job, const block *b, const group *g, i
         tile.panel_stride = K_STEPS * (nn_step_numbers(storage) + NN_STEP_BYTES8);
         tile.w = b->bytes;
         for (int64_t p = 0; p < g->count; p++)
-            job->kernels->unpack[storage - NN_FLOATS](panel_at(job, g->first + p * g->apart, step), tile.steps,
-                                                      b->bytes + p * tile.panel_stride);
+            job->kernels->unpack[storage - NN_FLOATS](nn_panel_at(job->weight, g->first + p * g->apart, step * NN_STEP),
+                                                      tile.steps, b->bytes + p * tile.panel_stride);
     }
     for (int64_t t = b->first_tile; t < b->last_tile; t++) {
         int64_t row = first_row(job, t);
@@ -159,7 +144,7 @@ static void multiply_unit(void *argument, int64_t unit, float *scratch)
     int64_t column = b.first_panel * NN_PANEL, row = first_row(job, b.first_tile);
     int64_t count = nn_min(b.last_panel * NN_PANEL, job->weight->rows) - column;
     for (int64_t r = row; r < first_row(job, b.last_tile); r++)
-        finish_row(job, b.c + (r - row) * job->c_stride, r, column, count);
+        nn_linear_finish(job->kernels, job->args, b.c + (r - row) * job->c_stride, r, column, count);
 }
 
 /* ---- Entry ------------------------------------------------------------------------------------------------------ */
@@ -197,8 +182,6 @@ bool nn_linear_int8(nn_context *context, const nn_linear_args *args)
     nn_arena *arena = nn_arena_begin(context);
     if (!arena)
         return false;
-    job.x_stride = args->x_stride ? args->x_stride : w->columns;
-    job.y_stride = args->y_stride ? args->y_stride : w->rows;
     job.steps = nn_ceil_divide(w->columns, NN_STEP);
     job.panel_bytes = nn_panel_bytes(w->storage, w->columns);
     job.tiles = nn_ceil_divide(args->rows, context->kernels->int8_rows);

@@ -8,19 +8,6 @@
 #include "pack.h"
 #include "profile.h"
 
-bool nn_storage_of(DLDataType dtype, nn_storage *storage)
-{
-    if (more_dtype_equal(dtype, more_f32()))
-        *storage = NN_F32;
-    else if (more_dtype_equal(dtype, more_f16()))
-        *storage = NN_F16;
-    else if (more_dtype_equal(dtype, more_bf16()))
-        *storage = NN_BF16;
-    else
-        return false;
-    return true;
-}
-
 DLDataType nn_storage_dtype(nn_storage storage)
 {
     return storage == NN_F16 ? more_f16() : storage == NN_BF16 ? more_bf16() : more_f32();

@@ -34,12 +34,16 @@ typedef enum nn_arithmetic {
     NN_ARITHMETIC_EXACT, /* f32 always, quantised weights widened to what they stand for */
     NN_ARITHMETIC_FAST,  /* float weights too in 16-bit products where the CPU has them, else as AUTO */
 } nn_arithmetic;
+/* "auto", "exact" or "fast". */
+const char *nn_arithmetic_name(nn_arithmetic arithmetic);
+/* False when no arithmetic has that name. */
+bool nn_arithmetic_named(const char *name, nn_arithmetic *arithmetic);
 /* AUTO at first. Before the context is shared between threads. Logs what it means here.
  *
- * 16-bit products round each factor to bf16, to nearest even: by at most 2^-8 of itself, so that sum_i x_i w_i is off by
- * at most (2^-7 + 2^-16) sum_i |x_i w_i|, and sums are f32. The rounding is the same for one row, few and many, and so
- * are a row's bits. Kernels: the bf16 dot product (CPUs of AMD; Intel's is slower than f32 and not chosen) and the bf16
- * tiles of AMX. Without memory for the rounded activations a call is answered as by AUTO.
+ * 16-bit products round each factor to bf16, to nearest even: by at most 2^-8 of itself, so that sum_i x_i w_i is off
+ * by at most (2^-7 + 2^-16) sum_i |x_i w_i|, and sums are f32. The rounding is the same for one row, few and many, and
+ * so are a row's bits. Kernels: the bf16 dot product (CPUs of AMD; Intel's is slower than f32 and not chosen) and the
+ * bf16 tiles of AMX. Without memory for the rounded activations a call is answered as by AUTO.
  *
  * The exception to bit-identical rows: with AMX, calls of 32 rows and more go through 16-bit products with quantised
  * weights also in AUTO (which is closer to the weights than int8 products are), calls of fewer rows through int8. */

@@ -24,15 +24,10 @@ static more_status read_quantize(const more_open *arguments, nn_storage *quantis
 
 static more_status read_arithmetic(const more_open *arguments, nn_arithmetic *arithmetic, more_error *error)
 {
-    static const char *const names[] = {
-        [NN_ARITHMETIC_AUTO] = "auto", [NN_ARITHMETIC_EXACT] = "exact", [NN_ARITHMETIC_FAST] = "fast"};
     const char *name = text_of(arguments, NN_OPTION_ARITHMETIC, "auto");
 
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(name, names[i])) {
-            *arithmetic = (nn_arithmetic)i;
-            return MORE_OK;
-        }
+    if (nn_arithmetic_named(name, arithmetic))
+        return MORE_OK;
     return more_fail(error, MORE_ERROR_ARGUMENT, "arithmetic is '%s': use auto, exact or fast", name);
 }
 

@@ -49,11 +49,6 @@ static nn_blocks storage_blocks(nn_storage storage)
     return storage == NN_Q8 ? NN_BLOCKS_Q8_0 : storage == NN_Q4 ? NN_BLOCKS_Q4_0 : NN_BLOCKS_Q4_1;
 }
 
-int64_t nn_row_block(nn_row_format format)
-{
-    return format <= NN_ROW_BF16 ? 1 : format == NN_ROW_Q4_K ? Q4_K_COLUMNS : NN_BLOCK;
-}
-
 int64_t nn_row_bytes(nn_row_format format, int64_t columns)
 {
     if (format <= NN_ROW_BF16)
@@ -61,13 +56,6 @@ int64_t nn_row_bytes(nn_row_format format, int64_t columns)
     if (format == NN_ROW_Q4_K)
         return nn_ceil_divide(columns, Q4_K_COLUMNS) * Q4_K_BYTES;
     return nn_blocks_bytes(row_blocks(format), columns);
-}
-
-static float f16_at(const uint8_t *at)
-{
-    uint16_t half;
-    memcpy(&half, at, sizeof half);
-    return nn_f16_to_f32(half);
 }
 
 /* Sub-block `sub` of a Q4_K block as a block of Q4_1, its scale and minimum rounded to f16. Scales and minima have 6
@@ -81,8 +69,8 @@ static void q4_1_of_q4_k(const uint8_t *block, int64_t sub, uint8_t *q4_1)
         scale = (s[4 + sub] & 15) | (s[sub - 4] >> 6 << 4);
         minimum = s[4 + sub] >> 4 | (s[sub] >> 6 << 4);
     }
-    uint16_t halves[2] = {nn_f32_to_f16(f16_at(block) * (float)scale),
-                          nn_f32_to_f16(-f16_at(block + 2) * (float)minimum)};
+    uint16_t halves[2] = {nn_f32_to_f16(nn_f16_at(block) * (float)scale),
+                          nn_f32_to_f16(-nn_f16_at(block + 2) * (float)minimum)};
     memcpy(q4_1, halves, sizeof halves);
     for (int i = 0; i < NN_BLOCK / 2; i++)
         q4_1[4 + i] = (uint8_t)((numbers[i] >> shift & 15) | (numbers[NN_BLOCK / 2 + i] >> shift & 15) << 4);
@@ -207,7 +195,7 @@ static void quantised_row(const nn_matrix *m, int64_t row, float *values)
         int64_t index = k / NN_BLOCK % 2, count = nn_min(NN_BLOCK, m->columns - k);
         const uint8_t *scales = step + (index * NN_PANEL + lane) * 2;
         const uint8_t *numbers = step + nn_step_numbers(storage) + index * half + lane * 4;
-        float scale = f16_at(scales), minimum = storage == NN_Q4_OFFSET ? f16_at(scales + NN_STEP_SCALES) : 0.0f;
+        float scale = nn_f16_at(scales), minimum = storage == NN_Q4_OFFSET ? nn_f16_at(scales + NN_STEP_SCALES) : 0.0f;
         for (int i = 0; i < count; i++)
             values[k + i] = scale * ((float)stored_number(numbers, storage, i) - zero) + minimum;
         step += index * nn_step_bytes(storage);

@@ -22,9 +22,8 @@ typedef enum nn_row_format {
     NN_ROW_Q4_K, /* blocks of 256 */
     NN_ROW_FORMATS
 } nn_row_format;
-/* Bytes of a row of `columns` columns, and the columns of one of its blocks (1 for plain values). */
+/* Bytes of a row of `columns` columns, whole blocks. */
 int64_t nn_row_bytes(nn_row_format format, int64_t columns);
-int64_t nn_row_block(nn_row_format format);
 
 /* Fills a panel from its rows (any alignment), each of its own format; a NULL row becomes zeros. Lossless for Q8_0 ->
  * NN_Q8, Q4_0 -> NN_Q4, Q4_1 -> NN_Q4_OFFSET; Q4_K -> NN_Q4_OFFSET rounds only the scales, to f16. Every other pair

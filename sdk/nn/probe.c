@@ -28,18 +28,14 @@ bool nn_probe_has(const nn_context *context, nn_peak peak)
     return context->kernels->peak[peak];
 }
 
-/* As nn_linear chooses: see takes() of linear_bf16.c and nn_linear_int8. */
+/* As nn_linear chooses. */
 nn_peak nn_probe_used(const nn_context *context, nn_storage storage, int64_t rows)
 {
-    const nn_pair_kernels *pairs = context->kernels->pairs;
     nn_peak pair = nn_probe_has(context, NN_PEAK_TILE_BF16) ? NN_PEAK_TILE_BF16 : NN_PEAK_BF16;
-    bool quantised = nn_is_quantised(storage);
-    if (context->arithmetic == NN_ARITHMETIC_EXACT)
-        return NN_PEAK_F32;
-    if (pairs && nn_probe_has(context, pair) &&
-        (quantised ? rows >= pairs->quantised_rows : context->arithmetic == NN_ARITHMETIC_FAST))
+    bool int8 = nn_is_quantised(storage) && context->arithmetic != NN_ARITHMETIC_EXACT;
+    if (nn_takes_pairs(context, storage, rows) && nn_probe_has(context, pair))
         return pair;
-    return quantised && nn_probe_has(context, NN_PEAK_INT8) ? NN_PEAK_INT8 : NN_PEAK_F32;
+    return int8 && nn_probe_has(context, NN_PEAK_INT8) ? NN_PEAK_INT8 : NN_PEAK_F32;
 }
 
 typedef struct peak_job {

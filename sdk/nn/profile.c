@@ -4,11 +4,6 @@
 #include "cache.h"
 #include "probe.h"
 
-double nn_profile_now(void)
-{
-    return nn_probe_clock();
-}
-
 void nn_profile_add(const nn_context *context, double begin, more_profile_event event)
 {
     event.struct_size = MORE_STRUCT_SIZE(more_profile_event, bytes);

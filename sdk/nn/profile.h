@@ -18,8 +18,7 @@ static inline bool nn_profiled(const nn_context *context)
     return __builtin_expect(context->profile != NULL, 0);
 }
 
-/* The functions behind those below: seconds on a clock, and an event on its way to the host. */
-double nn_profile_now(void);
+/* The functions behind those below: an event on its way to the host. */
 void nn_profile_add(const nn_context *context, double begin, more_profile_event event);
 void nn_profile_add_linear(const nn_context *context, double begin, const nn_matrix *weight, int64_t rows);
 void nn_profile_add_causal(const nn_context *context, double begin, const nn_attention_args *args);
@@ -27,7 +26,7 @@ void nn_profile_add_causal(const nn_context *context, double begin, const nn_att
 /* When an operator begins; 0 where nobody wants to know. */
 static inline double nn_profile_begin(const nn_context *context)
 {
-    return nn_profiled(context) ? nn_profile_now() : 0.0;
+    return nn_profiled(context) ? nn_probe_clock() : 0.0;
 }
 /* An operator over `rows` rows, or elements, without products. */
 static inline void nn_profile_end(const nn_context *context, double begin, const char *operation, int64_t rows)

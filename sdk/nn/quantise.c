@@ -32,13 +32,6 @@ static void store_f16(uint8_t *at, float value)
     memcpy(at, &half, sizeof half);
 }
 
-static float load_f16(const uint8_t *at)
-{
-    uint16_t half;
-    memcpy(&half, at, sizeof half);
-    return nn_f16_to_f32(half);
-}
-
 static float rounded_to_f16(float value)
 {
     return nn_f16_to_f32(nn_f32_to_f16(value));
@@ -194,7 +187,8 @@ static void quantise_q4_1(const float *x, uint8_t *block)
     line l = {0.0f, 0.0f, 0.0f};
     if (most - least >= least_magnitude)
         l = search_q4_1(centred, least - mean, most - least);
-    float scale = rounded_to_f16(l.scale), minimum = rounded_to_f16(l.minimum + mean);
+    float scale = rounded_to_f16(l.scale);
+    float minimum = rounded_to_f16(clamp(l.minimum + mean, -largest_f16, largest_f16));
     float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
     for (int v = 0; v < VECS; v++) {
         vec a = vec_sub(vec_load(x + v * VEC_LANES), vec_set(minimum));
@@ -239,14 +233,14 @@ void nn_quantise(nn_blocks blocks, const float *values, int64_t count, void *qua
 
 static void dequantise_block(nn_blocks blocks, const uint8_t *block, float *values)
 {
-    float scale = load_f16(block);
+    float scale = nn_f16_at(block);
     if (blocks == NN_BLOCKS_Q8_0) {
         for (int i = 0; i < BLOCK; i++)
             values[i] = scale * (float)(int8_t)block[2 + i];
         return;
     }
     float zero = blocks == NN_BLOCKS_Q4_0 ? -8.0f : 0.0f;
-    float minimum = blocks == NN_BLOCKS_Q4_1 ? load_f16(block + 2) : 0.0f;
+    float minimum = blocks == NN_BLOCKS_Q4_1 ? nn_f16_at(block + 2) : 0.0f;
     const uint8_t *bytes = block + block_bytes(blocks) - HALF;
     for (int i = 0; i < HALF; i++) {
         values[i] = scale * ((float)(bytes[i] & 15) + zero) + minimum;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * GGUF's blocks of 32 quantised numbers, row-major: what `quantize =` makes of a checkpoint while it loads and
- * llavamore-quantize writes. All functions are [any-thread] and the same on every machine, bit by bit.
+ * llavamore-quantize writes. All functions are [any-thread] and give the same bits on every machine whose compiler does
+ * not fuse multiply-adds unasked.
  */
 #ifndef NN_QUANTISE_H
 #define NN_QUANTISE_H

@@ -51,6 +51,17 @@ static bool matches(const char *answer, const char *wanted)
     return m == n && memcmp(a, b, m) == 0;
 }
 
+/* Nothing is told of a run whose answers were lost. */
+static int write_answer(const char *answer, FILE *file)
+{
+    json_t *text = json_string(answer);
+    int failed = !text || json_dumpf(text, file, JSON_ENCODE_ANY) || fputc('\n', file) < 0 || fflush(file);
+    json_decref(text);
+    if (failed)
+        fprintf(stderr, "accuracy: an answer could not be written\n");
+    return failed;
+}
+
 static int ask(llavamore_model *model, const char *folder, json_t *row, const llavamore_image *blank, tally *result)
 {
     more_error error = {{0}};
@@ -72,14 +83,10 @@ static int ask(llavamore_model *model, const char *folder, json_t *row, const ll
     }
     result->asked++;
     result->right += matches(answer.text, wanted);
-    json_t *text = json_string(answer.text);
-    if (result->answers &&
-        (!text || json_dumpf(text, result->answers, JSON_ENCODE_ANY) || fputc('\n', result->answers) < 0))
-        result->asked = 0; /* nothing is told of a run whose answers were lost */
-    json_decref(text);
+    int failed = result->answers && write_answer(answer.text, result->answers);
     llavamore_answer_clear(&answer);
     llavamore_chat_destroy(chat);
-    return 0;
+    return failed;
 }
 
 /* "98.6% (97.6 to 99.2)": the share and its Wilson score interval at 95%. */

@@ -75,21 +75,9 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static bool take_number(const char *option, int64_t least, int64_t most, int64_t *value, int *code)
-{
-    char *end;
-    long long number = strtoll(optarg, &end, 10);
-    *value = number;
-    if (*optarg && !*end && number >= least && number <= most)
-        return true;
-    *code = fail(PROGRAM, EXIT_USAGE, "%s is '%s'; give a number from %lld to %lld", option, optarg, (long long)least,
-                 (long long)most);
-    return false;
-}
-
 static bool take_rounds(bench_options *options, int *code)
 {
-    if (!take_number("--rounds", 1, MOST_ROUNDS, &options->rounds, code))
+    if (!take_number(PROGRAM, "--rounds", optarg, 1, MOST_ROUNDS, &options->rounds, code))
         return false;
     if (options->rounds % 2 == 0)
         *code =
@@ -107,21 +95,11 @@ static bool take_weights(bench_options *options, int *code)
 
 static bool take_arithmetic(bench_options *options, int *code)
 {
-    static const char *const names[] = {"auto", "exact", "fast"};
-    for (int i = 0; i < 3; i++)
-        if (!strcmp(optarg, names[i])) {
-            options->arithmetic = (nn_arithmetic)i;
-            options->arithmetic_name = names[i];
-            return true;
-        }
+    if (nn_arithmetic_named(optarg, &options->arithmetic)) {
+        options->arithmetic_name = nn_arithmetic_name(options->arithmetic);
+        return true;
+    }
     *code = fail(PROGRAM, EXIT_USAGE, "--arithmetic is '%s'; give auto, exact or fast", optarg);
-    return false;
-}
-
-/* Prints `text`; false, since nothing is left to do. */
-static bool print_and_leave(output *out, const char *text)
-{
-    output_text(out, text);
     return false;
 }
 
@@ -135,6 +113,45 @@ static bool list_shapes(output *out, int *code)
     return false;
 }
 
+/* Which options only a model has; the last one given stands in the message. */
+static const char *model_option(int option)
+{
+    switch (option) {
+    case 'p':
+        return "--prompt";
+    case 'g':
+        return "--generate";
+    case 'i':
+        return "--image";
+    case 's':
+        return "--set";
+    case OPTION_PROFILE:
+        return "--profile";
+    default:
+        return NULL;
+    }
+}
+
+/* An option that does nothing for what is measured would let its figures pass for others. */
+static int check_use(const bench_options *options, const char *of_models)
+{
+    const char *what = options->what ? options->what : "";
+    bool products = !strcmp(what, "gemm") || !strcmp(what, "decode");
+    bool machine = !strcmp(what, "threads") || !strcmp(what, "limits");
+    if (options->weights_given && machine)
+        return fail(PROGRAM, EXIT_USAGE, "'%s' has no weights: --weights goes with gemm and decode", what);
+    if (options->weights_given && !products)
+        return fail(PROGRAM, EXIT_USAGE,
+                    "--weights goes with gemm and decode; give a model's with --set llm.quantize=TYPE, or with "
+                    "--synthetic NAME:FORMAT");
+    if (of_models && (products || machine))
+        return fail(PROGRAM, EXIT_USAGE,
+                    "%s goes with a model, not with '%s': give an INI file, a preset or --synthetic NAME", of_models,
+                    what);
+    return EXIT_SUCCESS;
+}
+
+/* False where nothing is left to do: --help was printed, or *code says what is wrong. */
 static bool take_option(bench_options *options, int option, output *out, int *code)
 {
     switch (option) {
@@ -142,9 +159,9 @@ static bool take_option(bench_options *options, int option, output *out, int *co
         options->synthetic = optarg;
         return true;
     case 'p':
-        return take_number("--prompt", 1, 1 << 20, &options->prompt, code);
+        return take_number(PROGRAM, "--prompt", optarg, 1, 1 << 20, &options->prompt, code);
     case 'g':
-        return take_number("--generate", 1, 1 << 20, &options->generate, code);
+        return take_number(PROGRAM, "--generate", optarg, 1, 1 << 20, &options->generate, code);
     case 'i':
         options->image = optarg;
         return true;
@@ -156,7 +173,7 @@ static bool take_option(bench_options *options, int option, output *out, int *co
     case 'a':
         return take_arithmetic(options, code);
     case 't':
-        return take_number("--threads", 0, 1024, &options->threads, code);
+        return take_number(PROGRAM, "--threads", optarg, 0, 1024, &options->threads, code);
     case 'r':
         return take_rounds(options, code);
     case OPTION_ONLY:
@@ -166,7 +183,7 @@ static bool take_option(bench_options *options, int option, output *out, int *co
         options->profile = true;
         return true;
     case OPTION_READ:
-        return take_number("--read-mib", 1, 1 << 20, &options->read_mib, code);
+        return take_number(PROGRAM, "--read-mib", optarg, 1, 1 << 20, &options->read_mib, code);
     case OPTION_JSON:
         options->as_json = true;
         return true;
@@ -176,9 +193,11 @@ static bool take_option(bench_options *options, int option, output *out, int *co
     case OPTION_LIST:
         return list_shapes(out, code);
     case 'h':
-        return print_and_leave(out, help_text);
+        output_text(out, help_text);
+        return false;
     case OPTION_VERSION:
-        return print_and_leave(out, "llavamore " LLAVAMORE_VERSION "\n");
+        output_text(out, "llavamore " LLAVAMORE_VERSION "\n");
+        return false;
     default:
         *code = EXIT_USAGE; /* getopt has printed its line */
         return false;
@@ -188,6 +207,7 @@ static bool take_option(bench_options *options, int option, output *out, int *co
 bool arguments_parse(int argc, char **argv, output *out, bench_options *options, int *code)
 {
     static char name[] = PROGRAM;
+    const char *of_models = NULL; /* an option that only a model has */
     *options = (bench_options){.rounds = 7, .prompt = 512, .generate = 32, .read_mib = 1024};
     *code = EXIT_SUCCESS;
     options->assignments = calloc((size_t)argc + 1, sizeof *options->assignments);
@@ -197,9 +217,11 @@ bool arguments_parse(int argc, char **argv, output *out, bench_options *options,
     }
     if (argc > 0)
         argv[0] = name; /* getopt's messages begin with it: the installed name, not libtool's */
-    for (int option; (option = getopt_long(argc, argv, "p:g:i:s:w:a:t:r:h", long_options, NULL)) != -1;)
+    for (int option; (option = getopt_long(argc, argv, "p:g:i:s:w:a:t:r:h", long_options, NULL)) != -1;) {
+        of_models = model_option(option) ? model_option(option) : of_models;
         if (!take_option(options, option, out, code))
             return false;
+    }
     if (argc - optind > 1)
         *code = fail(PROGRAM, EXIT_USAGE, "one thing at a time: '%s' and '%s'", argv[optind], argv[optind + 1]);
     else if (argc - optind == 1 && options->synthetic)
@@ -209,6 +231,8 @@ bool arguments_parse(int argc, char **argv, output *out, bench_options *options,
         *code = fail(PROGRAM, EXIT_USAGE,
                      "what? Give an INI file, a preset, --synthetic NAME, gemm, decode, threads or limits");
     options->what = argc - optind == 1 ? argv[optind] : NULL;
+    if (*code == EXIT_SUCCESS)
+        *code = check_use(options, of_models);
     if (!options->weights_given)
         options->weights = options->what && !strcmp(options->what, "gemm") ? NN_F32 : NN_F16;
     return *code == EXIT_SUCCESS;

@@ -328,18 +328,23 @@ static more_status measure_all(errors_run *run, json_t *rows, more_error *error)
 {
     const errors_options *options = run->options;
     more_status status = MORE_OK;
+    int measured = 0;
     for (int i = 0; i < PRODUCTS && status == MORE_OK && !run->out->error; i++) {
         if (options->only && !strstr(products[i].name, options->only))
             continue;
         status = measure(run, &products[i], error);
         if (status != MORE_OK)
             break;
+        measured++;
         keep_extremes(run);
         if (options->as_json)
             json_array_append_new(rows, row_json(run, &products[i]));
         else if (!options->as_markdown)
             row_text(run, &products[i]);
     }
+    if (status == MORE_OK && !measured && !run->out->error)
+        return more_fail(error, MORE_ERROR_NOT_FOUND, "--only %s: no matrix has this in its name, as '%s' does",
+                         options->only, products[0].name);
     if (status == MORE_OK && options->as_markdown)
         print_markdown(run);
     return status;
@@ -375,26 +380,20 @@ static int run_errors(const errors_options *options, output *out)
     return status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
 }
 
-static bool parse_number(const char *text, int64_t least, int64_t most, int64_t *value)
-{
-    char *end;
-    *value = strtoll(text, &end, 10);
-    return *text && !*end && *value >= least && *value <= most;
-}
-
 int bench_errors(int argc, char **argv, output *out)
 {
     errors_options options = {.rows = 64};
+    int code = EXIT_SUCCESS;
     optind = 0; /* from the beginning: a new list of arguments */
     for (int option; (option = getopt_long(argc, argv, "t:n:o:h", long_options, NULL)) != -1;) {
         switch (option) {
         case 't':
-            if (!parse_number(optarg, 0, 1024, &options.threads))
-                return fail(PROGRAM, EXIT_USAGE, "--threads is '%s'; give a number from 0 to 1024", optarg);
+            if (!take_number(PROGRAM, "--threads", optarg, 0, 1024, &options.threads, &code))
+                return code;
             break;
         case 'n':
-            if (!parse_number(optarg, 1, MOST_ROWS, &options.rows))
-                return fail(PROGRAM, EXIT_USAGE, "--rows is '%s'; give a number from 1 to %d", optarg, MOST_ROWS);
+            if (!take_number(PROGRAM, "--rows", optarg, 1, MOST_ROWS, &options.rows, &code))
+                return code;
             break;
         case 'o':
             options.only = optarg;
@@ -414,5 +413,7 @@ int bench_errors(int argc, char **argv, output *out)
     }
     if (optind < argc)
         return fail(PROGRAM, EXIT_USAGE, "errors takes no argument: '%s'", argv[optind]);
+    if (options.as_json && options.as_markdown)
+        return fail(PROGRAM, EXIT_USAGE, "--json and --markdown: give one of them");
     return run_errors(&options, out);
 }

@@ -5,7 +5,6 @@
 #include "model.h"
 
 #include "assembly/data.h"
-#include "image/steps.h"
 #include "weights/checkpoint.h"
 #include <string.h>
 
@@ -77,25 +76,13 @@ nn_arithmetic bench_model_arithmetic(const bench_model *model, const char *secti
 
 /* ---- The parts -------------------------------------------------------------------------------------------------- */
 
-static more_status make_functions(bench_model *model, more_error *error)
-{
-    more_status status = core_functions_create(&model->functions, error);
-    if (status == MORE_OK)
-        status = core_functions_add(model->functions, core_image_steps(), "core", error);
-    return status == MORE_OK ? core_functions_add(model->functions, core_sampler_functions(), "core", error) : status;
-}
-
 /* The parts that a shape has; no tokenizer, and so no text. */
 static more_status open_parts(bench_model *model, more_error *error)
 {
-    core_assembly *assembly = calloc(1, sizeof *assembly);
+    core_assembly *assembly =
+        core_assembly_new(model->config, model->b->host, model->registry, model->functions, MORE_OPEN_DEFAULT, error);
     if (!assembly)
-        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
-    assembly->config = model->config;
-    assembly->host = model->b->host;
-    assembly->registry = model->registry;
-    assembly->functions = model->functions;
-    pthread_mutex_init(&assembly->eyes, NULL);
+        return MORE_ERROR_MEMORY;
     model->assembly = assembly;
     more_status status = MORE_OK;
     if (model->made.llm)
@@ -118,7 +105,7 @@ more_status bench_model_open(bench *b, bench_model *model, more_error *error)
         status =
             core_registry_create(core_config_string(model->config, "runtime", "plugin_path"), &model->registry, error);
     if (status == MORE_OK)
-        status = make_functions(model, error);
+        status = core_functions_gather(model->registry, &model->functions, error);
     double start = nn_probe_clock();
     if (status == MORE_OK && b->options->synthetic)
         status = open_parts(model, error);

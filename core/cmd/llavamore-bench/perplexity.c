@@ -10,6 +10,7 @@
 #include "bench.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,8 +72,9 @@ typedef struct perplexity_options {
     bool as_json;
 } perplexity_options;
 
-/* One run: everything is owned by it. */
+/* One run: everything but the first two is owned by it. */
 typedef struct measurement {
+    interrupt *watcher;
     const perplexity_options *options;
     subject model, other;  /* the reference, where it is a model */
     saved_logits from, to; /* the reference, where it is a file; what is saved */
@@ -112,7 +114,7 @@ static more_status open_reference(measurement *m, more_error *error)
         other = m->from.digest;
     } else {
         passages same = {0};
-        more_status status = subject_open(&options->reference, &m->other, error);
+        more_status status = subject_open(&options->reference, m->watcher, &m->other, error);
         if (status == MORE_OK)
             status = read_passages(options, &m->other, &same, error);
         other = passages_digest(&same);
@@ -130,13 +132,17 @@ static more_status open_reference(measurement *m, more_error *error)
                          "%s: its tokens are not those of %s: another text, another --context or --limit, or another "
                          "tokenizer",
                          name, options->model.ini);
+    if (m->from.file && m->from.rows != m->passages.counted)
+        return more_fail(error, MORE_ERROR_CORRUPT,
+                         "%s: it has %lld rows of logits, but of its tokens %lld count: save it again", name,
+                         (long long)m->from.rows, (long long)m->passages.counted);
     return MORE_OK;
 }
 
 static more_status prepare(measurement *m, more_error *error)
 {
     const perplexity_options *options = m->options;
-    more_status status = subject_open(&options->model, &m->model, error);
+    more_status status = subject_open(&options->model, m->watcher, &m->model, error);
     if (status == MORE_OK)
         status = read_passages(options, &m->model, &m->passages, error);
     if (status != MORE_OK)
@@ -163,6 +169,8 @@ static more_status prepare(measurement *m, more_error *error)
 static more_status score_step(measurement *m, reader *model, reader *other, int64_t count, more_error *error)
 {
     const int32_t *tokens = model->passage->ids.data + model->next + 1;
+    if (interrupt_seen(m->watcher))
+        return MORE_ERROR_CANCELLED;
     more_status status = reader_next(model, count, m->logits, error);
     if (status == MORE_OK && other->subject)
         status = reader_next(other, count, m->reference, error);
@@ -294,11 +302,20 @@ static void layout(FILE *file, const json_t *json)
     fprintf(file, "p(token) moved   %.4f %% (root mean square)\n", 100.0 * value_at(other, "probability_change", NULL));
 }
 
+/* SIGTERM ends a run as Ctrl-C does: with what was begun removed. */
+static void pass_on(int number)
+{
+    (void)number;
+    kill(getpid(), SIGINT);
+}
+
 static int run(const perplexity_options *options, output *out)
 {
     more_error error = {{0}};
     summary s;
-    measurement m = {.options = options};
+    measurement m = {.watcher = interrupt_create(), .options = options};
+    if (m.watcher)
+        signal(SIGTERM, pass_on);
     more_status status = measure(&m, &error);
     if (status == MORE_OK)
         status = scores_summarise(m.scores, (size_t)m.done, has_reference(&m), &s, &error);
@@ -308,17 +325,12 @@ static int run(const perplexity_options *options, output *out)
         json_decref(json);
     }
     finish(&m);
+    signal(SIGTERM, SIG_DFL); /* nothing is left to remove */
+    interrupt_destroy(m.watcher);
     return status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
 }
 
 /* ---- The command line -------------------------------------------------------------------------------------------- */
-
-static bool parse_number(const char *text, int64_t least, int64_t *value)
-{
-    char *end;
-    *value = strtoll(text, &end, 10);
-    return *text && !*end && *value >= least && *value <= LONGEST;
-}
 
 /* False when *code says what to leave with. */
 static bool take_option(perplexity_options *options, const char **sets[2], int option, output *out, int *code)
@@ -331,13 +343,9 @@ static bool take_option(perplexity_options *options, const char **sets[2], int o
         options->questions = optarg;
         break;
     case OPTION_CONTEXT:
-        if (!parse_number(optarg, 4, &options->context))
-            *code = fail(PROGRAM, EXIT_USAGE, "--context is '%s'; give a number from 4 on", optarg);
-        break;
+        return take_number(PROGRAM, "--context", optarg, 4, LONGEST, &options->context, code);
     case OPTION_LIMIT:
-        if (!parse_number(optarg, 1, &options->limit))
-            *code = fail(PROGRAM, EXIT_USAGE, "--limit is '%s'; give a number from 1 on", optarg);
-        break;
+        return take_number(PROGRAM, "--limit", optarg, 1, LONGEST, &options->limit, code);
     case 's':
         sets[0][options->model.assignment_count++] = optarg;
         break;
@@ -383,9 +391,10 @@ static int check(perplexity_options *options, int count, char **names)
         saved_logits_recognise(options->reference_name))
         return fail(PROGRAM, EXIT_USAGE, "%s is a file of saved logits: --reference-set cannot change them",
                     options->reference_name);
-    if (options->text && !strcmp(options->text, "-") && options->reference.ini &&
+    if (!strcmp(options->text ? options->text : options->questions, "-") && options->reference.ini &&
         !saved_logits_recognise(options->reference.ini))
-        return fail(PROGRAM, EXIT_USAGE, "two models read the text, but standard input can be read only once");
+        return fail(PROGRAM, EXIT_USAGE, "two models read the %s, but standard input can be read only once",
+                    options->text ? "text" : "questions");
     return EXIT_SUCCESS;
 }
 

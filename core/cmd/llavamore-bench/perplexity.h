@@ -6,6 +6,7 @@
 #ifndef BENCH_PERPLEXITY_H
 #define BENCH_PERPLEXITY_H
 
+#include "../llavamore-run/interrupt.h"
 #include "../print.h"
 #include "assembly/assembly.h"
 #include "generate/context.h"
@@ -20,6 +21,7 @@ typedef struct subject_config {
 } subject_config;
 
 typedef struct subject {
+    interrupt *watcher; /* borrowed; NULL = none */
     core_config *config;
     core_host *host;
     core_registry *registry;
@@ -30,8 +32,9 @@ typedef struct subject {
 } subject;
 
 /* The caller closes the subject, also after a failure. Without eyes a checkpoint that names no conversation template
- * (a base model) will do. */
-more_status subject_open(const subject_config *config, subject *self, more_error *error);
+ * (a base model) will do. Loading ends, with MORE_ERROR_CANCELLED, when the watcher (NULL = none) has seen a
+ * signal; *self stays where it is until then. */
+more_status subject_open(const subject_config *config, interrupt *watcher, subject *self, more_error *error);
 void subject_close(subject *self);
 
 /* ---- Passages: perplexity_passages.c ----------------------------------------------------------------------------- */
@@ -98,6 +101,7 @@ bool saved_logits_recognise(const char *path);
 more_status saved_logits_open(const char *path, saved_logits *self, more_error *error);
 more_status saved_logits_create(const char *path, int64_t vocabulary, int64_t rows, uint64_t digest, saved_logits *self,
                                 more_error *error);
+/* MORE_ERROR_CORRUPT when one of them is no number that a model may give: NaN or +inf. */
 more_status saved_logits_read(saved_logits *self, int64_t count, float *logits, more_error *error);
 more_status saved_logits_write(saved_logits *self, int64_t count, const float *logits, more_error *error);
 /* Ends a file that is being written; only then it is there. */

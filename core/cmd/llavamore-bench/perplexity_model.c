@@ -2,8 +2,6 @@
 #include "perplexity.h"
 
 #include "assembly/data.h"
-#include "generate/sampler.h"
-#include "image/steps.h"
 #include "weights/checkpoint.h"
 
 #include <string.h>
@@ -27,54 +25,42 @@ static more_status read_settings(const subject_config *config, subject *self, mo
     return status;
 }
 
-/* Every function that an INI file may call. */
-static more_status gather_functions(subject *self, more_error *error)
-{
-    const core_plugin_file *files;
-    size_t count;
-    more_status status = core_functions_create(&self->functions, error);
-    if (status == MORE_OK)
-        status = core_functions_add(self->functions, core_image_steps(), "core", error);
-    if (status == MORE_OK)
-        status = core_functions_add(self->functions, core_sampler_functions(), "core", error);
-    if (status == MORE_OK)
-        status = core_registry_list(self->registry, &files, &count, error);
-    for (size_t i = 0; status == MORE_OK && i < count; i++) {
-        if (!files[i].plugin || !core_registry_chosen(self->registry, &files[i]))
-            continue;
-        const more_functions_interface *table = files[i].plugin->get_interface(MORE_FUNCTIONS_INTERFACE);
-        if (table)
-            status = core_functions_add(self->functions, table, files[i].path, error);
-    }
-    return status;
-}
-
 /* The language model and its tokenizer alone: an encoder would take its time and memory for nothing. */
 static more_status open_language(subject *self, more_error *error)
 {
-    core_assembly *assembly = calloc(1, sizeof *assembly);
-    if (!assembly)
-        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
-    *assembly = (core_assembly){
-        .config = self->config, .host = self->host, .registry = self->registry, .functions = self->functions};
-    pthread_mutex_init(&assembly->eyes, NULL);
-    self->assembly = assembly;
-    more_status status = core_assembly_open_language(assembly, error);
-    return status == MORE_OK ? core_assembly_open_text(assembly, error) : status;
+    self->assembly =
+        core_assembly_new(self->config, self->host, self->registry, self->functions, MORE_OPEN_DEFAULT, error);
+    if (!self->assembly)
+        return MORE_ERROR_MEMORY;
+    more_status status = core_assembly_open_language(self->assembly, error);
+    return status == MORE_OK ? core_assembly_open_text(self->assembly, error) : status;
 }
 
-more_status subject_open(const subject_config *config, subject *self, more_error *error)
+/* Loading tells how far it is: the moment to see that nobody waits any more. */
+static void take_progress(void *user, const char *stage, int64_t done, int64_t total)
 {
-    *self = (subject){0};
+    subject *self = user;
+    (void)stage;
+    (void)done;
+    (void)total;
+    if (interrupt_seen(self->watcher))
+        core_host_cancel(self->host, true);
+}
+
+more_status subject_open(const subject_config *config, interrupt *watcher, subject *self, more_error *error)
+{
+    *self = (subject){.watcher = watcher};
     more_status status = read_settings(config, self, error);
     if (status == MORE_OK)
         status =
             core_registry_create(core_config_string(self->config, "runtime", "plugin_path"), &self->registry, error);
     if (status == MORE_OK)
-        status = gather_functions(self, error);
+        status = core_functions_gather(self->registry, &self->functions, error);
     if (status == MORE_OK) {
         core_host_config host = {.threads = (int32_t)core_config_int64(self->config, "runtime", "threads"),
                                  .log_level = MORE_LOG_WARNING,
+                                 .progress = take_progress,
+                                 .user = self,
                                  .weights = core_weights_service()};
         status = core_host_create(&host, &self->host, error);
     }

@@ -158,6 +158,12 @@ static more_status add_conversation(const core_assembly *assembly, const char *q
     char *rest = NULL;
     more_status status = render(assembly, question, answer, &made->ids, &rest, error);
     made->first = made->ids.count;
+    /* The answer's first token is predicted by the one before it, and a picture is no token. */
+    if (status == MORE_OK && !made->ids.failed && (!made->first || made->ids.data[made->first - 1] == CORE_IMAGE_TOKEN))
+        status = more_fail(error, MORE_ERROR_UNSUPPORTED,
+                           "nothing stands between the picture and the answer: template '%s' has no perplexity of "
+                           "answers",
+                           core_template_name(assembly->conversation));
     if (status == MORE_OK)
         status = core_tokenizer_encode(assembly->tokenizer, rest, strlen(rest), CORE_ENCODE_STRICT, &made->ids, error);
     free(rest);
@@ -167,6 +173,14 @@ static more_status add_conversation(const core_assembly *assembly, const char *q
     if (status == MORE_OK && made->first == made->ids.count)
         status = more_fail(error, MORE_ERROR_ARGUMENT, "an answer without a token");
     return status;
+}
+
+/* The text of a key; NULL where it has none. One with a NUL would be cut short by everything that reads it. */
+static const char *text_of(const json_t *row, const char *key)
+{
+    const json_t *value = json_object_get(row, key);
+    const char *text = json_string_value(value);
+    return text && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
 /* One line of the file; `where` names it. */
@@ -179,12 +193,10 @@ static more_status add_question(const core_assembly *assembly, const char *folde
     more_status status = core_json_parse(line, size, where, &row, error);
     if (status != MORE_OK)
         return status;
-    const char *image = json_string_value(json_object_get(row, "image"));
-    const char *question = json_string_value(json_object_get(row, "question"));
-    const char *answer = json_string_value(json_object_get(row, "answer"));
+    const char *image = text_of(row, "image"), *question = text_of(row, "question"), *answer = text_of(row, "answer");
     if (!image || !question || !answer) {
-        status = more_fail(error, MORE_ERROR_ARGUMENT, "%s: a line is {\"image\", \"question\", \"answer\"}, all texts",
-                           where);
+        status = more_fail(error, MORE_ERROR_ARGUMENT,
+                           "%s: a line is {\"image\", \"question\", \"answer\"}, all texts without a NUL", where);
     } else {
         made.picture = core_path_join(folder, image);
         status = made.picture ? add_conversation(assembly, question, answer, &made, &reason) : out_of_memory(&reason);
@@ -207,6 +219,10 @@ more_status passages_of_questions(const subject *model, const char *path, int64_
     int64_t number = 0;
     *list = (passages){0};
     more_status status = folder ? core_file_read(path, TEXT_LIMIT, &text, error) : out_of_memory(error);
+    const char *nul = status == MORE_OK && text.size ? memchr(text.data, '\0', text.size) : NULL;
+    if (nul)
+        status = more_fail(error, MORE_ERROR_ARGUMENT, "%s: a NUL byte at offset %zu: questions are text", path,
+                           (size_t)(nul - text.data));
     for (const char *line = text.data, *end; status == MORE_OK && line && *line; line = end + (*end == '\n')) {
         end = strchrnul(line, '\n');
         snprintf(where, sizeof where, "%s:%lld", path, (long long)++number);

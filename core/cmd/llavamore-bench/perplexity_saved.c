@@ -2,6 +2,7 @@
 #include "perplexity.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,7 +73,13 @@ more_status saved_logits_create(const char *path, int64_t vocabulary, int64_t ro
 more_status saved_logits_read(saved_logits *self, int64_t count, float *logits, more_error *error)
 {
     size_t wanted = (size_t)(count * self->vocabulary);
-    return fread(logits, sizeof *logits, wanted, self->file) == wanted ? MORE_OK : refuse(self->path, "read it", error);
+    if (fread(logits, sizeof *logits, wanted, self->file) != wanted)
+        return refuse(self->path, "read it", error);
+    for (size_t i = 0; i < wanted; i++)
+        if (isnan(logits[i]) || logits[i] == INFINITY)
+            return more_fail(error, MORE_ERROR_CORRUPT, "%s: one of its logits is %s: save it again", self->path,
+                             isnan(logits[i]) ? "not a number" : "infinite");
+    return MORE_OK;
 }
 
 more_status saved_logits_write(saved_logits *self, int64_t count, const float *logits, more_error *error)

@@ -47,7 +47,7 @@ static profile_entry *find_entry(profile *self, const more_profile_event *event)
         self->capacity = capacity;
     }
     profile_entry *entry = &self->entries[self->count++];
-    *entry = (profile_entry){event->operation, event->format, event->outputs, event->inputs, 0, 0, 0.0, 0.0, 0.0};
+    *entry = (profile_entry){event->operation, event->format, event->outputs, event->inputs, 0, 0.0, 0.0, 0.0};
     return entry;
 }
 
@@ -57,7 +57,6 @@ void profile_take(profile *self, const more_profile_event *event)
     profile_entry *entry = self->recording && event->operation ? find_entry(self, event) : NULL;
     if (entry) {
         entry->calls++;
-        entry->rows += event->rows;
         entry->seconds += event->seconds;
         entry->operations += event->operations;
         entry->bytes += event->bytes;
@@ -79,7 +78,6 @@ profile_sums profile_end(profile *self)
     self->recording = false;
     for (int64_t i = 0; i < self->count; i++) {
         const profile_entry *entry = &self->entries[i];
-        sums.seconds += entry->seconds;
         sums.operations += entry->operations;
         sums.bytes += entry->bytes;
         if (entry->format && entry->operations > most) {

@@ -14,7 +14,7 @@
 typedef struct profile_entry {
     const char *operation, *format;
     int64_t outputs, inputs;
-    int64_t calls, rows;
+    int64_t calls;
     double seconds, operations, bytes;
 } profile_entry;
 
@@ -27,7 +27,7 @@ typedef struct profile {
 
 /* What the recorded run did. */
 typedef struct profile_sums {
-    double seconds, operations, bytes;
+    double operations, bytes;
     const char *format; /* of the weights that most operations went through; NULL = none */
 } profile_sums;
 

@@ -4,6 +4,7 @@
  */
 #include "model.h"
 
+#include "base/json.h"
 #include <string.h>
 
 /* What a warm-up told of one kind of work. */
@@ -105,12 +106,13 @@ static more_status measure_products(model_run *run, const char *name, const char
         for (int32_t i = 0; i < count; i++)
             limits[i] = bench_peak(b, kinds[i], false) / 2.0;
         status = work(run, &seconds, error);
+        if (status)
+            break;
         for (int32_t i = 0; i < count; i++) {
             limits[i] += bench_peak(b, kinds[i], false) / 2.0; /* the clock may have moved meanwhile */
             did[i] = row.operations / seconds;
         }
-        if (!status)
-            bench_row_add(&row, amount > 0.0 ? amount / seconds : seconds, limits, did);
+        bench_row_add(&row, amount > 0.0 ? amount / seconds : seconds, limits, did);
     }
     if (status == MORE_ERROR_CANCELLED)
         b->stopped = true;
@@ -145,9 +147,10 @@ static more_status measure_decode(model_run *run, const char *name, bool behind,
     for (int64_t round = 0; round < b->options->rounds && !status && bench_wanted(b, name); round++) {
         double limit, seconds;
         status = decode_round(run, behind, &limit, &seconds, error);
+        if (status)
+            break;
         double used = facts->sums.bytes / seconds;
-        if (!status)
-            bench_row_add(&row, (double)run->generate / seconds, &limit, &used);
+        bench_row_add(&row, (double)run->generate / seconds, &limit, &used);
     }
     if (status == MORE_ERROR_CANCELLED)
         b->stopped = true;
@@ -266,7 +269,7 @@ more_status bench_model_run(bench *b, more_error *error)
     model_run run = {.prompt = 0};
     more_status status = bench_model_open(b, &run.model, error);
     if (!status) {
-        json_object_set_new(b->report, "model", json_string(run.model.name));
+        json_object_set_new(b->report, "model", core_json_text(run.model.name));
         bench_note(b, "%s: %s kernels", run.model.name, nn_context_kernels(b->nn));
         status = warm_up(&run, error);
     }

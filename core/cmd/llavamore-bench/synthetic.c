@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "synthetic.h"
 
+#include "../program.h"
 #include "assembly/data.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -200,10 +201,13 @@ static more_status write_part(const synthetic *made, const char *name, json_t *p
 static more_status set(core_config *config, const char *section, const char *key, const char *value, more_error *error)
 {
     core_buffer text = {0};
-    core_buffer_format(&text, "[%s]\n%s = \"%s\"\n", section, key, value);
-    more_status status =
-        text.failed ? no_memory(error) : core_config_parse(config, text.data, text.size, "--synthetic", NULL, error);
+    char *safe = quoted(value); /* the temporary folder's name may hold anything */
+    core_buffer_format(&text, "[%s]\n%s = %s\n", section, key, safe ? safe : "");
+    more_status status = text.failed || !safe
+                             ? no_memory(error)
+                             : core_config_parse(config, text.data, text.size, "--synthetic", NULL, error);
     core_buffer_free(&text);
+    free(safe);
     return status;
 }
 

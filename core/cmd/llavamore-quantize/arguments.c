@@ -56,24 +56,6 @@ static const core_gguf_format *parse_type(const char *option, const char *name, 
     return NULL;
 }
 
-static bool set_once(const char **field, const char *value, const char *option, int *code)
-{
-    if (*field)
-        *code = fail(PROGRAM, EXIT_USAGE, "%s is given twice: '%s' and '%s'", option, *field, value);
-    else
-        *field = value;
-    return *code == EXIT_SUCCESS;
-}
-
-/* Prints `text`; false, since nothing is left to do. */
-static bool print_and_leave(const char *text, int *code)
-{
-    output out = {0};
-    output_text(&out, text);
-    *code = output_finish(&out, PROGRAM, EXIT_SUCCESS);
-    return false;
-}
-
 static bool take_option(arguments *args, int option, int *code)
 {
     switch (option) {
@@ -81,7 +63,7 @@ static bool take_option(arguments *args, int option, int *code)
         args->type = parse_type("--type", optarg, code);
         return args->type != NULL;
     case OPTION_MMPROJ:
-        return set_once(&args->mmproj, optarg, "--mmproj", code);
+        return take_once(PROGRAM, &args->mmproj, optarg, "--mmproj", code);
     case OPTION_MMPROJ_TYPE:
         args->mmproj_type = parse_type("--mmproj-type", optarg, code);
         return args->mmproj_type != NULL;
@@ -98,9 +80,9 @@ static bool take_option(arguments *args, int option, int *code)
         args->json = true;
         return true;
     case 'h':
-        return print_and_leave(help_text, code);
+        return print_and_leave(PROGRAM, help_text, code);
     case OPTION_VERSION:
-        return print_and_leave("llavamore " LLAVAMORE_VERSION "\n", code);
+        return print_and_leave(PROGRAM, "llavamore " LLAVAMORE_VERSION "\n", code);
     default:
         *code = EXIT_USAGE; /* getopt has printed its line */
         return false;

@@ -19,7 +19,7 @@ static const char *temporary(const job *work, int file)
 }
 
 /* A number or a fraction at *at, which moves behind it. */
-static double take_number(const char **at)
+static double read_number(const char **at)
 {
     char *end;
     double value = strtod(*at, &end);
@@ -34,7 +34,7 @@ static bool same_steps(const char *a, const char *b)
 {
     while (*a && *b) {
         if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
-            double one = take_number(&a), other = take_number(&b);
+            double one = read_number(&a), other = read_number(&b);
             if (fabs(one - other) > SAME * fabs(one))
                 return false;
         } else if (*a++ != *b++) {

@@ -3,7 +3,6 @@
 
 #include "assembly/data.h"
 #include "base/file.h"
-#include "image/steps.h"
 #include "weights/checkpoint.h"
 
 #include <stdlib.h>
@@ -17,27 +16,6 @@ static void log_line(void *user, more_log_level level, const char *component, co
     fprintf(stderr, "%s: %s%s: %s\n", PROGRAM, level <= MORE_LOG_WARNING ? "warning: " : "", component, message);
 }
 
-static more_status make_functions(workshop *shop, more_error *error)
-{
-    const core_plugin_file *files;
-    size_t count;
-    more_status status = core_functions_create(&shop->functions, error);
-    if (status == MORE_OK)
-        status = core_functions_add(shop->functions, core_image_steps(), "core", error);
-    if (status == MORE_OK)
-        status = core_functions_add(shop->functions, core_sampler_functions(), "core", error);
-    if (status == MORE_OK)
-        status = core_registry_list(shop->registry, &files, &count, error);
-    for (size_t i = 0; status == MORE_OK && i < count; i++) {
-        const more_functions_interface *table = files[i].plugin && core_registry_chosen(shop->registry, &files[i])
-                                                    ? files[i].plugin->get_interface(MORE_FUNCTIONS_INTERFACE)
-                                                    : NULL;
-        if (table)
-            status = core_functions_add(shop->functions, table, files[i].path, error);
-    }
-    return status;
-}
-
 more_status workshop_open(workshop *shop, core_config *config, more_error *error)
 {
     core_host_config host = {.threads = (int32_t)core_config_int64(config, "runtime", "threads"),
@@ -47,7 +25,7 @@ more_status workshop_open(workshop *shop, core_config *config, more_error *error
     more_status status = core_host_create(&host, &shop->host, error);
     if (status == MORE_OK)
         status = core_registry_create(core_config_string(config, "runtime", "plugin_path"), &shop->registry, error);
-    return status == MORE_OK ? make_functions(shop, error) : status;
+    return status == MORE_OK ? core_functions_gather(shop->registry, &shop->functions, error) : status;
 }
 
 void workshop_clear(workshop *shop)
@@ -71,16 +49,12 @@ static bool ends_with(const char *text, const char *ending)
 more_status source_set_path(core_config *config, const char *key, const char *path, more_error *error)
 {
     core_buffer text = {0};
-    core_buffer_format(&text, "%s=\"", key);
-    for (const char *c = path; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            core_buffer_text(&text, "\\");
-        core_buffer_append(&text, c, 1);
-    }
-    core_buffer_text(&text, "\"");
-    more_status status =
-        text.failed ? more_fail(error, MORE_ERROR_MEMORY, "out of memory") : core_config_set(config, text.data, error);
+    char *value = quoted(path);
+    core_buffer_format(&text, "%s=%s", key, value ? value : "");
+    more_status status = text.failed || !value ? more_fail(error, MORE_ERROR_MEMORY, "out of memory")
+                                               : core_config_set(config, text.data, error);
     core_buffer_free(&text);
+    free(value);
     return status;
 }
 
@@ -128,16 +102,11 @@ static more_status open_text(core_assembly *assembly, more_error *error)
 
 more_status source_open(const workshop *shop, core_config *config, bool eyes, core_assembly **result, more_error *error)
 {
-    core_assembly *assembly = calloc(1, sizeof *assembly);
+    core_assembly *assembly =
+        core_assembly_new(config, shop->host, shop->registry, shop->functions, MORE_OPEN_METADATA_ONLY, error);
     *result = NULL;
     if (!assembly)
-        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
-    assembly->config = config;
-    assembly->host = shop->host;
-    assembly->registry = shop->registry;
-    assembly->functions = shop->functions;
-    assembly->flags = MORE_OPEN_METADATA_ONLY;
-    pthread_mutex_init(&assembly->eyes, NULL);
+        return MORE_ERROR_MEMORY;
     more_status status = core_assembly_open_language(assembly, error);
     if (status == MORE_OK)
         status = open_text(assembly, error);

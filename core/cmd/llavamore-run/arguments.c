@@ -79,30 +79,12 @@ static bool set_action(arguments *args, action wanted, int *code)
     return true;
 }
 
-static bool set_once(const char **field, const char *value, const char *option, int *code)
-{
-    if (*field)
-        *code = fail(PROGRAM, EXIT_USAGE, "%s is given twice: '%s' and '%s'", option, *field, value);
-    else
-        *field = value;
-    return *code == EXIT_SUCCESS;
-}
-
-/* Prints `text`; false, since nothing is left to do. */
-static bool print_and_leave(const char *text, int *code)
-{
-    output out = {0};
-    output_text(&out, text);
-    *code = output_finish(&out, PROGRAM, EXIT_SUCCESS);
-    return false;
-}
-
 static bool take_option(arguments *args, int option, int *code)
 {
     char version[64];
     switch (option) {
     case 'c':
-        return set_once(&args->config, optarg, "--config", code);
+        return take_once(PROGRAM, &args->config, optarg, "--config", code);
     case 'i':
         args->images[args->image_count++] = optarg;
         return true;
@@ -110,9 +92,9 @@ static bool take_option(arguments *args, int option, int *code)
         args->questions[args->question_count++] = optarg;
         return true;
     case OPTION_QUESTIONS:
-        return set_once(&args->question_file, optarg, "--questions", code);
+        return take_once(PROGRAM, &args->question_file, optarg, "--questions", code);
     case OPTION_FEATURE_CACHE:
-        return set_once(&args->feature_cache, optarg, "--feature-cache", code);
+        return take_once(PROGRAM, &args->feature_cache, optarg, "--feature-cache", code);
     case 's':
         args->assignments[args->assignment_count++] = optarg;
         return true;
@@ -131,15 +113,15 @@ static bool take_option(arguments *args, int option, int *code)
         args->json = true;
         return true;
     case OPTION_DUMP:
-        return set_once(&args->dump_folder, optarg, "--dump", code);
+        return take_once(PROGRAM, &args->dump_folder, optarg, "--dump", code);
     case OPTION_DUMP_LAYERS:
         args->dump_layers = true;
         return true;
     case 'h':
-        return print_and_leave(help_text, code);
+        return print_and_leave(PROGRAM, help_text, code);
     case OPTION_VERSION:
         snprintf(version, sizeof version, "llavamore %s\n", llavamore_version());
-        return print_and_leave(version, code);
+        return print_and_leave(PROGRAM, version, code);
     default:
         *code = EXIT_USAGE; /* getopt has printed its line */
         return false;

@@ -29,19 +29,14 @@ static int tell(const arguments *args, more_status status, char *json, report_fu
 /* As a quoted value: a folder's name may hold anything. */
 static more_status set_feature_cache(const char *folder, llavamore_settings *settings, more_error *error)
 {
-    size_t size = sizeof "runtime.feature_cache=\"\"" + 2 * strlen(folder);
-    char *assignment = malloc(size);
-    if (!assignment)
+    char *value = quoted(folder), *assignment = NULL;
+    if (!value || asprintf(&assignment, "runtime.feature_cache=%s", value) < 0) {
+        free(value);
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory for '%s'", folder);
-    char *to = stpcpy(assignment, "runtime.feature_cache=\"");
-    for (const char *from = folder; *from; from++) {
-        if (*from == '"' || *from == '\\')
-            *to++ = '\\';
-        *to++ = *from;
     }
-    memcpy(to, "\"", 2);
     more_status status = llavamore_settings_set(settings, assignment, error);
     free(assignment);
+    free(value);
     return status;
 }
 

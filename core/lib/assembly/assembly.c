@@ -3,11 +3,33 @@
 
 #include "assembly/data.h"
 #include "base/clock.h"
+#include "image/steps.h"
 #include "recall/recall.h"
 #include "weights/checkpoint.h"
 #include "weights/locate.h"
 #include <stdlib.h>
 #include <string.h>
+
+more_status core_functions_gather(core_registry *registry, core_functions **functions, more_error *error)
+{
+    const core_plugin_file *files;
+    size_t count;
+    more_status status = core_functions_create(functions, error);
+    if (status == MORE_OK)
+        status = core_functions_add(*functions, core_image_steps(), "core", error);
+    if (status == MORE_OK)
+        status = core_functions_add(*functions, core_sampler_functions(), "core", error);
+    if (status == MORE_OK)
+        status = core_registry_list(registry, &files, &count, error);
+    for (size_t i = 0; status == MORE_OK && i < count; i++) {
+        if (!files[i].plugin || !core_registry_chosen(registry, &files[i]))
+            continue;
+        const more_functions_interface *table = files[i].plugin->get_interface(MORE_FUNCTIONS_INTERFACE);
+        if (table)
+            status = core_functions_add(*functions, table, files[i].path, error);
+    }
+    return status;
+}
 
 char *core_assembly_setting(const core_assembly *assembly, const char *name)
 {
@@ -121,20 +143,31 @@ more_status core_assembly_open_language(core_assembly *assembly, more_error *err
     return MORE_OK;
 }
 
-more_status core_assembly_open(core_config *config, core_host *host, core_registry *registry, core_functions *functions,
-                               more_open_flags flags, core_assembly **result, more_error *error)
+core_assembly *core_assembly_new(core_config *config, core_host *host, core_registry *registry,
+                                 core_functions *functions, more_open_flags flags, more_error *error)
 {
-    double start = core_now_ms();
-    *result = NULL;
     core_assembly *assembly = calloc(1, sizeof *assembly);
-    if (!assembly)
-        return more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+    if (!assembly) {
+        more_fail(error, MORE_ERROR_MEMORY, "out of memory");
+        return NULL;
+    }
     assembly->config = config;
     assembly->host = host;
     assembly->registry = registry;
     assembly->functions = functions;
     assembly->flags = flags;
     pthread_mutex_init(&assembly->eyes, NULL);
+    return assembly;
+}
+
+more_status core_assembly_open(core_config *config, core_host *host, core_registry *registry, core_functions *functions,
+                               more_open_flags flags, core_assembly **result, more_error *error)
+{
+    double start = core_now_ms();
+    *result = NULL;
+    core_assembly *assembly = core_assembly_new(config, host, registry, functions, flags, error);
+    if (!assembly)
+        return MORE_ERROR_MEMORY;
     /* The text parts come before the encoder: they fail in milliseconds where that loads for seconds. */
     more_status status = core_assembly_open_language(assembly, error);
     if (status == MORE_OK)

@@ -73,11 +73,19 @@ typedef struct core_assembly {
     double load_ms;
 } core_assembly;
 
+/* Every function that an INI file may call: the core's and those of the chosen plugins. The caller destroys *functions,
+ * also after a failure. */
+more_status core_functions_gather(core_registry *registry, core_functions **functions, more_error *error);
+
+/* An assembly in which nothing is open yet, for who wants only some of its parts; the arguments are borrowed. NULL, and
+ * *error says so, when out of memory. */
+core_assembly *core_assembly_new(core_config *config, core_host *host, core_registry *registry,
+                                 core_functions *functions, more_open_flags flags, more_error *error);
 /* Opens what the config says. With MORE_OPEN_METADATA_ONLY no weights are loaded. *assembly is NULL on failure.
  * [one-thread-per-instance] */
 more_status core_assembly_open(core_config *config, core_host *host, core_registry *registry, core_functions *functions,
                                more_open_flags flags, core_assembly **assembly, more_error *error);
-void core_assembly_close(core_assembly *assembly);
+void core_assembly_close(core_assembly *assembly); /* NULL is allowed */
 
 /* The resolved assembly as JSON (a new reference): plugins, checkpoints, shapes, preprocessing, template, sampler,
  * memory in bytes. */

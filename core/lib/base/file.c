@@ -110,18 +110,18 @@ more_status core_file_read(const char *path, size_t limit, core_buffer *buffer, 
     return status == MORE_OK ? refuse_pointer(path, buffer->data + before, buffer->size - before, error) : status;
 }
 
-static more_status write_all(int fd, const char *path, const char *bytes, size_t size, more_error *error)
+bool core_write_all(int fd, const void *bytes, size_t size)
 {
-    while (size) {
-        ssize_t put = write(fd, bytes, size);
+    for (const char *from = bytes; size;) {
+        ssize_t put = write(fd, from, size);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
-            return system_error(path, "write", error);
-        bytes += put;
+            return false;
+        from += put;
         size -= (size_t)put;
     }
-    return MORE_OK;
+    return true;
 }
 
 more_status core_file_write(const char *path, const void *bytes, size_t size, more_error *error)
@@ -139,7 +139,8 @@ more_status core_file_write(const char *path, const void *bytes, size_t size, mo
         core_buffer_free(&name);
         return status;
     }
-    status = write_all(fd, path, bytes, size, error);
+    if (!core_write_all(fd, bytes, size))
+        status = system_error(path, "write", error);
     if (close(fd) < 0 && status == MORE_OK)
         status = system_error(path, "write", error);
     if (status == MORE_OK && rename(name.data, path) < 0)

@@ -20,6 +20,8 @@ void core_map_close(core_map *map);
 
 /* Appends the whole file; "-" is standard input. More than `limit` bytes is MORE_ERROR_MEMORY naming both. */
 more_status core_file_read(const char *path, size_t limit, core_buffer *buffer, more_error *error);
+/* Writes all bytes, in as many calls as the system takes; false with errno. [any-thread] */
+bool core_write_all(int fd, const void *bytes, size_t size);
 /* Writes a temporary file beside `path` and renames it, so that a failure leaves the old file whole. */
 more_status core_file_write(const char *path, const void *bytes, size_t size, more_error *error);
 

@@ -62,3 +62,13 @@ json_t *core_json_text(const char *text)
     free(copy);
     return whole;
 }
+
+void core_json_note(json_t *list, const char *format, ...)
+{
+    char text[MORE_ERROR_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    json_array_append_new(list, core_json_text(text));
+}

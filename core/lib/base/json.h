@@ -21,5 +21,7 @@ json_t *core_json_at(json_t *json, const char *key);
 /* A JSON string of a C string of any bytes (paths have them): those that are not UTF-8 become '?'. A new reference;
  * NULL when out of memory. */
 json_t *core_json_text(const char *text);
+/* Appends a formatted line to a list of texts. */
+MORE_PRINTF(2, 3) void core_json_note(json_t *list, const char *format, ...);
 
 #endif

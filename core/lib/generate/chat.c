@@ -144,6 +144,7 @@ static more_status render(core_turn *turn, more_error *error)
     free(messages);
     return status;
 }
+
 /* ---- One turn ---------------------------------------------------------------------------------------------------- */
 
 static more_status dump(const core_turn *turn, const core_ids *prompt, more_error *error)
@@ -159,6 +160,7 @@ static more_status dump(const core_turn *turn, const core_ids *prompt, more_erro
         status = core_npy_write(folder, "logits.npy", CORE_NPY_F32, 2, logits, turn->logit_rows.data, error);
     return status;
 }
+
 static more_status prefill(core_turn *turn, more_error *error)
 {
     core_assembly *assembly = turn->chat->assembly;

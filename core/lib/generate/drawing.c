@@ -144,14 +144,13 @@ static more_status feed_guess(core_turn *turn, const core_ids *history, int64_t 
     return status;
 }
 
-/* Feeds the last token back; false in *more when the context is full. `left` tokens may still be drawn. */
+/* Feeds the last token back, behind what was right of a guess; false in *more when the context is full. `left` tokens
+ * may still be drawn. */
 static more_status feed(core_turn *turn, const core_ids *history, int64_t left, bool *more, more_error *error)
 {
     const core_assembly *assembly = turn->chat->assembly;
     core_ids id = {.data = &turn->unfed, .count = 1};
-    more_status status = drop_guess(turn, error);
-    if (status != MORE_OK)
-        return status;
+    more_status status;
     if (turn->context.rows >= assembly->context) {
         turn->finish = "length";
         *more = false;
@@ -192,8 +191,12 @@ static more_status draw_all(core_turn *turn, core_ids *history, int64_t most, mo
             turn->finish = "cancelled";
             break;
         }
-        if (!was_guessed(turn))
-            status = feed(turn, history, most - i - 1, &more, error);
+        if (was_guessed(turn))
+            continue;
+        status = drop_guess(turn, error);
+        if (status != MORE_OK) /* the context is lost with it, also when it was the user who stopped it */
+            break;
+        status = feed(turn, history, most - i - 1, &more, error);
         /* What was printed is kept; the token that was not fed waits for the next turn. */
         if (status == MORE_ERROR_CANCELLED) {
             turn->finish = "cancelled";

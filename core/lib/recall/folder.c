@@ -148,20 +148,6 @@ bool core_visual_folder_read(core_visual_folder *folder, const core_digest *cont
 
 /* ---- Writing ---------------------------------------------------------------------------------------------------- */
 
-static bool write_all(int file, const void *bytes, size_t size)
-{
-    for (const char *from = bytes; size;) {
-        ssize_t put = write(file, from, size);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return false;
-        from += put;
-        size -= (size_t)put;
-    }
-    return true;
-}
-
 static void tell(core_visual_folder *folder, const char *path, const char *reason)
 {
     if (!folder->told)
@@ -176,9 +162,9 @@ static bool write_entry(const core_visual_folder *folder, const entry_header *he
     core_buffer name = {0};
     core_buffer_format(&name, "%s/" CORE_ENTRY_UNFINISHED "XXXXXX", folder->path);
     int file = name.failed ? -1 : mkostemp(name.data, O_CLOEXEC);
-    bool done = file >= 0 && write_all(file, header, sizeof *header) &&
-                write_all(file, visual->rows, (size_t)(header->rows * header->width) * sizeof *visual->rows) &&
-                write_all(file, checksum, sizeof *checksum);
+    bool done = file >= 0 && core_write_all(file, header, sizeof *header) &&
+                core_write_all(file, visual->rows, (size_t)(header->rows * header->width) * sizeof *visual->rows) &&
+                core_write_all(file, checksum, sizeof *checksum);
     if (file >= 0)
         done &= close(file) == 0;
     done = done && rename(name.data, path) == 0;

@@ -16,7 +16,7 @@ more_status core_recall_create(const core_assembly *assembly, core_recall **reca
 void core_recall_destroy(core_recall *recall); /* NULL is allowed */
 
 /* As core_visual_encode, contents too; only pictures that are not remembered, each once, go through the encoder:
- * times->encoded of them. With a dump folder all do. [any-thread] */
+ * times->encoded of them. With a dump folder all do. An assembly with eyes has its recall by then. [any-thread] */
 more_status core_recall_pictures(core_assembly *assembly, const llavamore_image *images, int32_t image_count,
                                  const char *dump_folder, bool dump_layers, core_visual *visuals,
                                  core_visual_times *times, more_error *error);

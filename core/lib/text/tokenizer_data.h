@@ -33,6 +33,10 @@ static inline const core_vocabulary *core_tokenizer_vocabulary(const core_tokeni
     return t->pieces ? &t->pieces->vocabulary : &t->model.vocabulary;
 }
 
+/* tokenizer_config.json, a new reference; integers are reals in it. */
+more_status core_tokenizer_load_configuration(const char *path, json_t **config, more_error *error);
+/* The id of a token that it names under `key` as a text or an object; `absent` where it does not. */
+int32_t core_tokenizer_configured(const core_tokenizer *tokenizer, json_t *config, const char *key, int32_t absent);
 /* Gives a SentencePiece tokenizer the added tokens that tokenizer_config.json (NULL for none) lists, and all control
  * pieces and the unknown one as special tokens. `name` is that file, or the model's. */
 more_status core_tokenizer_add_pieces(core_tokenizer *tokenizer, json_t *config, const char *name, more_error *error);

@@ -13,16 +13,6 @@
 #define TEMPLATE_LIMIT ((size_t)1 << 20)
 #define STOPS 3 /* keys for tokens that end an answer */
 
-void core_token_note(const core_token_table *table, const char *format, ...)
-{
-    char text[MORE_ERROR_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    json_array_append_new(table->notes, core_json_text(text));
-}
-
 static more_status no_memory(more_error *error)
 {
     return more_fail(error, MORE_ERROR_MEMORY, "out of memory for the tokenizer");
@@ -37,7 +27,8 @@ static void copy_value(core_gguf_writer *writer, const char *key, json_t *value)
     else if (json_is_boolean(value))
         core_gguf_put_integer(writer, key, CORE_GGUF_BOOL, json_is_true(value));
     else if (json_is_integer(value))
-        core_gguf_put_integer(writer, key, CORE_GGUF_U32, json_integer_value(value));
+        core_gguf_put_integer(writer, key, json_integer_value(value) < 0 ? CORE_GGUF_I32 : CORE_GGUF_U32,
+                              json_integer_value(value));
     else if (json_is_real(value))
         core_gguf_put_real(writer, key, (float)json_real_value(value));
 }
@@ -54,11 +45,16 @@ static more_status copy_keys(const char *path, core_gguf_writer *writer, more_er
         return status;
     json_object_foreach(core_gguf_metadata(file), key, value)
     {
-        if (!strncmp(key, "tokenizer.", strlen("tokenizer.")))
+        if (strncmp(key, "tokenizer.", strlen("tokenizer.")) != 0)
+            continue;
+        if (json_is_array(value) && core_gguf_find_array(file, key, &array))
+            core_gguf_copy_array(writer, key, &array);
+        else
             copy_value(writer, key, value);
     }
-    for (size_t i = 0; i < sizeof long_arrays / sizeof *long_arrays; i++)
-        if (core_gguf_find_array(file, long_arrays[i], &array))
+    for (size_t i = 0; i < sizeof long_arrays / sizeof *long_arrays; i++) /* which the metadata's JSON leaves out */
+        if (!json_object_get(core_gguf_metadata(file), long_arrays[i]) &&
+            core_gguf_find_array(file, long_arrays[i], &array))
             core_gguf_copy_array(writer, long_arrays[i], &array);
     core_gguf_close(file);
     return MORE_OK;
@@ -88,37 +84,28 @@ static more_status find_files(core_token_table *table, more_error *error)
     more_status status = table->folder && table->file && config ? MORE_OK : no_memory(error);
     if (status == MORE_OK && !table->tokenizer->pieces)
         status = core_json_load(table->file, &table->json, error);
-    json_error_t ignored; /* the tokenizer was loaded with it: what cannot be read there was refused then */
     if (status == MORE_OK && core_file_exists(config))
-        table->config = json_load_file(config, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &ignored);
+        status = core_tokenizer_load_configuration(config, &table->config, error);
     free(config);
     return status;
 }
 
-bool core_token_is_pieces(const core_token_table *table)
+/* True when the tokens are pieces and not merges of bytes. */
+static bool is_pieces(const core_token_table *table)
 {
     json_t *split = json_object_get(table->json, "pre_tokenizer"), *steps = json_object_get(split, "pretokenizers"),
            *step;
     size_t i;
-    bool bytes = !strcmp(
-        json_string_value(json_object_get(split, "type")) ? json_string_value(json_object_get(split, "type")) : "",
-        "ByteLevel");
+    bool bytes = !strcmp(core_token_text(split, "type"), "ByteLevel");
     json_array_foreach(steps, i, step)
     {
-        const char *type = json_string_value(json_object_get(step, "type"));
-        bytes |= type && !strcmp(type, "ByteLevel");
+        bytes |= !strcmp(core_token_text(step, "type"), "ByteLevel");
     }
     return !bytes;
 }
 
 /* ---- Merges of bytes ----------------------------------------------------------------------------------------------
  */
-
-static const char *text_of(json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
 
 /* The expressions that cut a text, as an array; NULL where a step is of another kind. */
 static json_t *find_splits(const core_token_table *table)
@@ -131,13 +118,14 @@ static json_t *find_splits(const core_token_table *table)
     json_array_foreach(steps, i, step)
     {
         bool isolated =
-            !strcmp(text_of(step, "behavior"), "Isolated") && !json_is_true(json_object_get(step, "invert"));
-        bool kept = !strcmp(text_of(step, "behavior"), "Removed") && json_is_true(json_object_get(step, "invert"));
+            !strcmp(core_token_text(step, "behavior"), "Isolated") && !json_is_true(json_object_get(step, "invert"));
+        bool kept =
+            !strcmp(core_token_text(step, "behavior"), "Removed") && json_is_true(json_object_get(step, "invert"));
         json_t *regex = json_object_get(json_object_get(step, "pattern"), "Regex");
-        if (!strcmp(text_of(step, "type"), "ByteLevel"))
+        if (!strcmp(core_token_text(step, "type"), "ByteLevel"))
             good = good && !json_is_true(json_object_get(step, "use_regex")) &&
                    !json_is_true(json_object_get(step, "add_prefix_space"));
-        else if (!strcmp(text_of(step, "type"), "Split") && json_is_string(regex) && (isolated || kept))
+        else if (!strcmp(core_token_text(step, "type"), "Split") && json_is_string(regex) && (isolated || kept))
             json_array_append(list, regex);
         else
             good = false;
@@ -152,7 +140,8 @@ static json_t *find_splits(const core_token_table *table)
 static bool is_lone(const core_token_table *table)
 {
     json_t *split = json_object_get(table->json, "pre_tokenizer");
-    return !strcmp(text_of(split, "type"), "ByteLevel") && !json_is_false(json_object_get(split, "use_regex")) &&
+    return !strcmp(core_token_text(split, "type"), "ByteLevel") &&
+           !json_is_false(json_object_get(split, "use_regex")) &&
            !json_is_true(json_object_get(split, "add_prefix_space"));
 }
 
@@ -211,11 +200,13 @@ static more_status put_split(core_token_table *table, json_t *rules, core_gguf_w
                            "that are known)",
                            table->file, table->source->rules);
     if (split && !alike)
-        core_token_note(table,
-                        "the split %s takes whole words from the vocabulary %s their merges, the source otherwise",
-                        split, "before");
+        core_json_note(table->notes,
+                       "the split %s and the source differ in whether whole words are taken from the vocabulary before "
+                       "their merges",
+                       split);
     if (split && normalizer && !json_is_null(normalizer))
-        core_token_note(table, "texts that the source's normalizer changes are read as they are: GGUF files have none");
+        core_json_note(table->notes,
+                       "texts that the source's normalizer changes are read as they are: GGUF files have none");
     if (split) {
         core_gguf_put_text(writer, KEY("pre"), split);
         status = put_merges(table, writer, error);
@@ -306,16 +297,7 @@ static void put_stops(const core_token_table *table, core_gguf_writer *writer)
         used++;
     }
     if (used > STOPS)
-        core_token_note(table, "%zu tokens end an answer, the file has place for %d", used, STOPS);
-}
-
-/* A token that tokenizer_config.json names as a text or an object. */
-static int32_t configured(const core_token_table *table, const char *key)
-{
-    json_t *value = json_object_get(table->config, key);
-    if (json_is_object(value))
-        value = json_object_get(value, "content");
-    return json_is_string(value) ? core_tokenizer_id(table->tokenizer, json_string_value(value)) : -1;
+        core_json_note(table->notes, "%zu tokens end an answer, the file has place for %d", used, STOPS);
 }
 
 static void put_ends(const core_token_table *table, core_gguf_writer *writer)
@@ -325,11 +307,12 @@ static void put_ends(const core_token_table *table, core_gguf_writer *writer)
     put_id(table, writer, KEY("bos_token_id"), core_tokenizer_bos(table->tokenizer));
     put_stops(table, writer);
     put_id(table, writer, KEY("unknown_token_id"), unknown);
-    put_id(table, writer, KEY("padding_token_id"), configured(table, "pad_token"));
+    put_id(table, writer, KEY("padding_token_id"),
+           core_tokenizer_configured(table->tokenizer, table->config, "pad_token", -1));
     core_gguf_put_integer(writer, KEY("add_bos_token"), CORE_GGUF_BOOL, core_tokenizer_adds_bos(table->tokenizer));
     core_gguf_put_integer(writer, KEY("add_eos_token"), CORE_GGUF_BOOL, post->behind.count > 0);
     if (post->before.count > 1 || post->behind.count > 1)
-        core_token_note(table, "the tokenizer puts several tokens around a text, the file says one");
+        core_json_note(table->notes, "the tokenizer puts several tokens around a text, the file says one");
 }
 
 /* chat_template of tokenizer_config.json (of several the one called default), else chat_template.jinja. */
@@ -342,7 +325,7 @@ static more_status put_chat_template(const core_token_table *table, core_gguf_wr
     more_status status = MORE_OK;
     json_array_foreach(said, i, item)
     {
-        if (!strcmp(text_of(item, "name"), "default"))
+        if (!strcmp(core_token_text(item, "name"), "default"))
             text = json_string_value(json_object_get(item, "template"));
     }
     char *path = core_path_join(table->folder, "chat_template.jinja");
@@ -383,15 +366,15 @@ static void note_added(const core_token_table *table)
     for (size_t i = 0; i < added->count; i++)
         count += added->tokens[i].single_word || added->tokens[i].left_strip || added->tokens[i].right_strip;
     if (count)
-        core_token_note(table,
-                        "%d of its added tokens swallow blanks beside them, or stand for whole words alone: GGUF files "
-                        "cannot say so, and such blanks become tokens",
-                        count);
+        core_json_note(table->notes,
+                       "%d of its added tokens swallow blanks beside them, or stand for whole words alone: GGUF files "
+                       "cannot say so, and such blanks become tokens",
+                       count);
 }
 
 static more_status put_kind(core_token_table *table, json_t *rules, core_gguf_writer *writer, more_error *error)
 {
-    bool pieces = table->tokenizer->pieces || core_token_is_pieces(table);
+    bool pieces = table->tokenizer->pieces || is_pieces(table);
     type_tokens(table);
     core_gguf_put_text(writer, KEY("model"), kind_of(rules, pieces ? "pieces" : "merges"));
     if (!pieces)
@@ -427,8 +410,8 @@ more_status core_tokenizer_export(const core_tokenizer_source *source, core_gguf
         status = put_chat_template(&table, writer, error);
     }
     if (status == MORE_OK && core_tokenizer_size(source->tokenizer) > source->rows)
-        core_token_note(&table, "%d tokens have no row in the model's embedding and are left out",
-                        (int)(core_tokenizer_size(source->tokenizer) - source->rows));
+        core_json_note(table.notes, "%d tokens have no row in the model's embedding and are left out",
+                       (int)(core_tokenizer_size(source->tokenizer) - source->rows));
     table_clear(&table);
     json_decref(rules);
     return status;

@@ -19,9 +19,12 @@ typedef struct core_token_table {
     bool space_prefix;     /* pieces: a space stands in front of a text */
 } core_token_table;
 
-MORE_PRINTF(2, 3) void core_token_note(const core_token_table *table, const char *format, ...);
-/* True when the tokens are pieces and not merges of bytes. */
-bool core_token_is_pieces(const core_token_table *table);
+/* The text under the key, "" where there is none. */
+static inline const char *core_token_text(json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
 /* Sets types, scores and space_prefix of pieces: of a SentencePiece model, or of merges whose order gives scores. */
 more_status core_token_score(core_token_table *table, more_error *error);
 

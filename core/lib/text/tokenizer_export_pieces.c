@@ -11,16 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *text_of(json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static more_status unsupported(const core_token_table *table, const char *part, json_t *step, more_error *error)
 {
     return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: its %s has a step '%.60s' that GGUF files have no place for",
-                     table->file, part, text_of(step, "type"));
+                     table->file, part, core_token_text(step, "type"));
 }
 
 /* ---- Of a SentencePiece model -------------------------------------------------------------------------------------
@@ -43,11 +37,12 @@ static more_status score_model(core_token_table *table, more_error *error)
     }
     table->space_prefix = model->dummy_prefix;
     if (model->charsmap)
-        core_token_note(table,
-                        "texts that the tokenizer's normalizer changes are read as they are: GGUF files have none");
+        core_json_note(table->notes,
+                       "texts that the tokenizer's normalizer changes are read as they are: GGUF files have none");
     if (table->tokenizer->prefix_once && model->dummy_prefix)
-        core_token_note(table, "a space is put in front of each part of a text between special tokens, by the source "
-                               "in front of the first alone");
+        core_json_note(table->notes,
+                       "a space is put in front of each part of a text between special tokens, by the source "
+                       "in front of the first alone");
     return MORE_OK;
 }
 
@@ -57,13 +52,13 @@ static more_status score_model(core_token_table *table, more_error *error)
 /* One step of the normalizer: spaces become U+2581, one may stand in front. */
 static more_status read_step(core_token_table *table, json_t *step, bool *escaped, more_error *error)
 {
-    const char *type = text_of(step, "type");
-    bool from_space = !strcmp(text_of(json_object_get(step, "pattern"), "String"), " ");
-    if (!strcmp(type, "Replace") && from_space && !strcmp(text_of(step, "content"), CORE_SPACE_MARK)) {
+    const char *type = core_token_text(step, "type");
+    bool from_space = !strcmp(core_token_text(json_object_get(step, "pattern"), "String"), " ");
+    if (!strcmp(type, "Replace") && from_space && !strcmp(core_token_text(step, "content"), CORE_SPACE_MARK)) {
         *escaped = true;
         return MORE_OK;
     }
-    if (!strcmp(type, "Prepend") && !strcmp(text_of(step, "prepend"), CORE_SPACE_MARK)) {
+    if (!strcmp(type, "Prepend") && !strcmp(core_token_text(step, "prepend"), CORE_SPACE_MARK)) {
         table->space_prefix = true;
         return MORE_OK;
     }
@@ -77,7 +72,7 @@ static more_status read_normalizer(core_token_table *table, bool *escaped, more_
     more_status status = MORE_OK;
     if (!json || json_is_null(json))
         return MORE_OK;
-    if (strcmp(text_of(json, "type"), "Sequence") != 0)
+    if (strcmp(core_token_text(json, "type"), "Sequence") != 0)
         return read_step(table, json, escaped, error);
     json_array_foreach(steps, i, step)
     {
@@ -93,18 +88,20 @@ static more_status read_split(core_token_table *table, bool *escaped, more_error
     json_t *json = json_object_get(table->json, "pre_tokenizer");
     if (!json || json_is_null(json))
         return MORE_OK;
-    bool spaces = !strcmp(text_of(json_object_get(json, "pattern"), "String"), " ");
-    if (!strcmp(text_of(json, "type"), "Split") && spaces && *escaped)
+    bool spaces = !strcmp(core_token_text(json_object_get(json, "pattern"), "String"), " ");
+    if (!strcmp(core_token_text(json, "type"), "Split") && spaces && *escaped)
         return MORE_OK;
-    if (strcmp(text_of(json, "type"), "Metaspace") != 0 || strcmp(text_of(json, "replacement"), CORE_SPACE_MARK) != 0 ||
+    if (strcmp(core_token_text(json, "type"), "Metaspace") != 0 ||
+        strcmp(core_token_text(json, "replacement"), CORE_SPACE_MARK) != 0 ||
         !json_is_false(json_object_get(json, "split")))
         return unsupported(table, "pre_tokenizer", json, error);
-    const char *scheme = text_of(json, "prepend_scheme");
+    const char *scheme = core_token_text(json, "prepend_scheme");
     *escaped = true;
     table->space_prefix = strcmp(scheme, "never") != 0 && !json_is_false(json_object_get(json, "add_prefix_space"));
     if (!strcmp(scheme, "first"))
-        core_token_note(table, "a space is put in front of each part of a text between special tokens, by the source "
-                               "in front of the first alone");
+        core_json_note(table->notes,
+                       "a space is put in front of each part of a text between special tokens, by the source "
+                       "in front of the first alone");
     return MORE_OK;
 }
 
@@ -129,15 +126,15 @@ static bool read_merge(json_t *merge, const char **left, size_t *left_size, cons
     return true;
 }
 
-/* The score of a piece is the negative rank of its first merge. Gives how many merges do not rank beside the others of
- * their piece. */
-static int score_merges(core_token_table *table)
+/* The score of a piece is the negative rank of its first merge. *apart is how many merges do not rank beside the others
+ * of their piece. False when out of memory. */
+static bool score_merges(core_token_table *table, int *apart)
 {
     json_t *merges = json_object_get(json_object_get(table->json, "model"), "merges"), *merge;
     core_buffer text = {0};
     int32_t last = -1;
-    int apart = 0;
     size_t rank;
+    *apart = 0;
     json_array_foreach(merges, rank, merge)
     {
         const char *left, *right;
@@ -153,11 +150,12 @@ static int score_merges(core_token_table *table)
         if (table->scores[id] == 0)
             table->scores[id] = -(float)(rank + 1);
         else if (id != last)
-            apart++;
+            ++*apart;
         last = id;
     }
+    bool good = !text.failed;
     core_buffer_free(&text);
-    return apart;
+    return good;
 }
 
 /* Pairs that make a normal piece and are no merge: a reader joins them all the same. *example is such a piece. */
@@ -222,13 +220,16 @@ more_status core_token_score(core_token_table *table, more_error *error)
     if (status != MORE_OK)
         return status;
     type_pieces(table);
-    int apart = score_merges(table), unmerged = count_unmerged(table, &example);
+    int apart;
+    if (!score_merges(table, &apart))
+        return more_fail(error, MORE_ERROR_MEMORY, "out of memory for scores");
+    int unmerged = count_unmerged(table, &example);
     size_t size = 0;
     const char *piece = core_tokenizer_piece(table->tokenizer, example, &size);
     if (apart || unmerged)
-        core_token_note(table,
-                        "its merges are not those of scores (%d pairs of pieces that are none, such as those that make "
-                        "'%.*s', %d out of order): texts with such pairs get other tokens from the file",
-                        unmerged, size < 40 ? (int)size : 40, piece ? piece : "", apart);
+        core_json_note(table->notes,
+                       "its merges are not those of scores (%d pairs of pieces that are none, such as those that make "
+                       "'%.*s', %d out of order): texts with such pairs get other tokens from the file",
+                       unmerged, size < 40 ? (int)size : 40, piece ? piece : "", apart);
     return MORE_OK;
 }

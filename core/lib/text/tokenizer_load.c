@@ -59,7 +59,7 @@ more_status core_tokenizer_parse(const char *text, size_t size, const char *name
 
 /* Id of a token that the configuration names, as a text or as an object with `content`; `absent` when it names none or
  * one that the tokenizer lacks. */
-static int32_t configured(const core_tokenizer *t, json_t *config, const char *key, int32_t absent)
+int32_t core_tokenizer_configured(const core_tokenizer *t, json_t *config, const char *key, int32_t absent)
 {
     json_t *value = json_object_get(config, key);
     if (json_is_object(value))
@@ -70,7 +70,7 @@ static int32_t configured(const core_tokenizer *t, json_t *config, const char *k
 
 /* Integers are read as reals, since model_max_length is often 1e30, which is above what jansson takes for an integer.
  */
-static more_status load_configuration(const char *path, json_t **config, more_error *error)
+more_status core_tokenizer_load_configuration(const char *path, json_t **config, more_error *error)
 {
     core_buffer text = {0};
     json_error_t reason;
@@ -93,12 +93,12 @@ static more_status read_configuration(core_tokenizer *t, const char *file, const
     if (!path)
         return more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", folder);
     if (core_file_exists(path))
-        status = load_configuration(path, &config, error);
+        status = core_tokenizer_load_configuration(path, &config, error);
     if (status == MORE_OK && t->pieces)
         status = core_tokenizer_add_pieces(t, config, config ? path : file, error);
     if (config) {
-        t->bos = configured(t, config, "bos_token", t->bos);
-        t->eos = configured(t, config, "eos_token", t->pieces ? t->eos : -1);
+        t->bos = core_tokenizer_configured(t, config, "bos_token", t->bos);
+        t->eos = core_tokenizer_configured(t, config, "eos_token", t->pieces ? t->eos : -1);
     }
     if (status == MORE_OK && t->pieces)
         status = core_tokenizer_add_ends(t, config, file, error);

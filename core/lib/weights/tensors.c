@@ -23,8 +23,7 @@ typedef struct tensor {
     int64_t head;    /* it holds the rows of each head of this many interleaved: 0, n/2, 1, n/2+1, ...; 0 = in order */
 } tensor;
 
-/* Matches a name against a pattern in which every '*' is one and the same number, whose digits are given back. */
-static bool match(const char *pattern, const char *name, const char **digits, size_t *length)
+bool core_name_match(const char *pattern, const char *name, const char **digits, size_t *length)
 {
     *digits = NULL;
     *length = 0;
@@ -45,7 +44,7 @@ static bool match(const char *pattern, const char *name, const char **digits, si
     return !*name;
 }
 
-static void fill_in(core_buffer *buffer, const char *pattern, const char *digits, size_t length)
+void core_name_fill_in(core_buffer *buffer, const char *pattern, const char *digits, size_t length)
 {
     for (; *pattern; pattern++) {
         if (*pattern == '*' && digits)
@@ -67,6 +66,13 @@ static const core_tensor_entry *find_plain(const more_checkpoint *checkpoint, co
     return found ? (*found)->entry : NULL;
 }
 
+more_checkpoint *core_checkpoint_unmapped(more_checkpoint *checkpoint)
+{
+    while (checkpoint->map && checkpoint->parent)
+        checkpoint = checkpoint->parent;
+    return checkpoint;
+}
+
 /* Tries the rows of the map whose canonical name fits, in their order; lists the names tried. */
 static more_status find_mapped(const more_checkpoint *checkpoint, const char *name, tensor *found,
                                more_transform *transform, core_buffer *tried, more_error *error)
@@ -79,10 +85,10 @@ static more_status find_mapped(const more_checkpoint *checkpoint, const char *na
         const char *digits;
         size_t length;
         const char *pattern = checkpoint->source->gguf ? row->gguf : row->huggingface;
-        if (!pattern || !match(row->canonical, name, &digits, &length))
+        if (!pattern || !core_name_match(row->canonical, name, &digits, &length))
             continue;
         core_buffer_clear(&stored);
-        fill_in(&stored, pattern, digits, length);
+        core_name_fill_in(&stored, pattern, digits, length);
         core_buffer_format(tried, "%s'%s'", tried->size ? ", " : "", stored.data ? stored.data : "");
         if (stored.failed || tried->failed) {
             status = more_fail(error, MORE_ERROR_MEMORY, "%s: out of memory", path);
@@ -281,14 +287,19 @@ static more_status fetch_merged(const core_source *source, const tensor *found, 
                             entry->name);
 }
 
-static more_status check_range(const core_tensor_entry *entry, int64_t first, int64_t count, int64_t height,
-                               more_error *error)
+/* The tensor as a matrix that has rows [first, first + count). */
+static more_status find_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count, tensor *found,
+                             int64_t *height, int64_t *width, more_error *error)
 {
-    if (first >= 0 && count >= 0 && first <= height && count <= height - first)
+    more_status status = find(checkpoint, name, found, error);
+    if (status != MORE_OK)
+        return status;
+    matrix_of(found, height, width);
+    if (first >= 0 && count >= 0 && first <= *height && count <= *height - first)
         return MORE_OK;
     return more_fail(error, MORE_ERROR_ARGUMENT,
                      "%s: tensor '%s': %" PRId64 " rows from row %" PRId64 " on are asked for, it has %" PRId64,
-                     entry->path, entry->name, count, first, height);
+                     found->entry->path, found->entry->name, count, first, *height);
 }
 
 more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name, int64_t first, int64_t count,
@@ -296,14 +307,10 @@ more_status core_tensor_read_rows(more_checkpoint *checkpoint, const char *name,
 {
     tensor found;
     int64_t height, width;
-    more_status status = find(checkpoint, name, &found, error);
+    more_status status = find_rows(checkpoint, name, first, count, &found, &height, &width, error);
     if (status != MORE_OK)
         return status;
     const core_tensor_entry *entry = found.entry;
-    matrix_of(&found, &height, &width);
-    status = check_range(entry, first, count, height, error);
-    if (status != MORE_OK)
-        return status;
     const core_gguf_format *quantised = core_quantised(entry->format);
     if (!quantised && !core_format_is_float(entry->format))
         return more_fail(
@@ -364,14 +371,10 @@ more_status core_tensor_read_stored_rows(more_checkpoint *checkpoint, const char
 {
     tensor found;
     int64_t height, width;
-    more_status status = find(checkpoint, name, &found, error);
+    more_status status = find_rows(checkpoint, name, first, count, &found, &height, &width, error);
     if (status != MORE_OK)
         return status;
     const core_tensor_entry *entry = found.entry;
-    matrix_of(&found, &height, &width);
-    status = check_range(entry, first, count, height, error);
-    if (status != MORE_OK)
-        return status;
     const char *reason = not_as_stored(&found, width);
     if (reason)
         return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s: tensor '%s': rows cannot be given as stored: %s",

@@ -5,6 +5,7 @@
 #ifndef CORE_WEIGHTS_VIEW_H
 #define CORE_WEIGHTS_VIEW_H
 
+#include "base/buffer.h"
 #include "weights/source.h"
 #include <llavamore/backbone.h>
 
@@ -32,6 +33,14 @@ struct more_checkpoint {
 
 /* What is left of a name without the prefix, "*x." being all up to the first "x."; NULL when it does not fit. */
 const char *core_name_without(const char *name, const char *prefix);
+
+/* Matches a name against a pattern in which every '*' is one and the same number, whose digits are given back (NULL
+ * where the pattern has none). */
+bool core_name_match(const char *pattern, const char *name, const char **digits, size_t *length);
+/* Appends the pattern with the digits in place of its stars. */
+void core_name_fill_in(core_buffer *buffer, const char *pattern, const char *digits, size_t length);
+/* The view of the same tensors under the names that they are stored under. */
+more_checkpoint *core_checkpoint_unmapped(more_checkpoint *checkpoint);
 
 /* The tensors' part of the weights service. */
 more_status core_tensor_info(more_checkpoint *checkpoint, const char *name, more_weight_info *info, more_error *error);

@@ -21,7 +21,7 @@ enum {
 
 /* c[r, 16p + l] (+)= sum over k < depth of x[r, k] * w[p, 16k + l], both in bf16. */
 typedef struct nn_pair_tile {
-    int64_t rows;      /* 1 .. tile_rows of the kernels; x and c have room for a multiple of their row_step */
+    int64_t rows;      /* 1 .. tile_rows of the kernels; c has room for a multiple of row_step, x of height */
     int64_t panels;    /* any number */
     int64_t depth;     /* terms */
     const uint32_t *x; /* pairs, [blocks of NN_PAIR_BLOCK terms][rows][NN_X_STRIDE] */

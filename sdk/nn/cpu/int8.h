@@ -6,6 +6,8 @@
 #ifndef NN_CPU_INT8_H
 #define NN_CPU_INT8_H
 
+#include <string.h>
+
 #include "kernels.h"
 
 #define INT8_COLUMNS (PANEL_VECS * (INT8_STREAM > INT8_PANELS ? INT8_STREAM : INT8_PANELS))
@@ -136,7 +138,7 @@ NN_INLINE void int8_product(int8_form form, int64_t rows, int64_t panels, const 
             int8_scale(form, rows, columns, w + b * NN_PANEL * 2, tile->panel_stride, x_scales, x_sums, sums, c);
             numbers += (form.packed ? NN_STEP_BYTES4 : NN_STEP_BYTES8) / 2;
         }
-        x += of * (NN_STEP + 16);
+        x += nn_x_step_bytes(of);
         w += int8_step_bytes(form);
     }
     NN_UNROLL
@@ -330,7 +332,7 @@ NN_INLINE void int8_quantise_block(const vec x[BLOCK_VECS], nn_storage weight, f
 static void quantise(const float *x, int64_t count, nn_storage weight, int64_t rows, int64_t row, void *tile)
 {
     char *step = tile;
-    for (int64_t k = 0; k < count; k += NN_STEP, step += rows * (NN_STEP + 16)) {
+    for (int64_t k = 0; k < count; k += NN_STEP, step += nn_x_step_bytes(rows)) {
         for (int64_t b = 0; b < 2; b++) {
             vec block[BLOCK_VECS];
             float scale;

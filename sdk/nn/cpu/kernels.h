@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of CPU kernels: one a variant (baseline, avx2, avx512), all with the same meaning. Kernels work in the
- * calling thread on memory that the operators of sdk/nn prepared, and allocate nothing.
+ * The table of CPU kernels: one a variant (baseline, avx2, ..., amx: see select.c), all with the same meaning. Kernels
+ * work in the calling thread on memory that the operators of sdk/nn prepared, and allocate nothing.
  *
  * Order of summation, the same in every kernel of a table, so that a row's result depends on nothing but the row: a
  * product over k is cut into blocks of NN_K_BLOCK; within a block terms are added for ascending k starting from 0; the
@@ -30,9 +30,9 @@
 #endif
 
 enum {
-    NN_K_BLOCK = 256,  /* terms of one block of a product */
-    NN_X_STRIDE = 272, /* floats from row to row of a packed block: 17 cache lines, so that rows spread over sets */
-    NN_BLOCK_PAGES = 4,                            /* pages of a block of keys */
+    NN_K_BLOCK = 256,   /* terms of one block of a product */
+    NN_X_STRIDE = 272,  /* floats from row to row of a packed block: 17 cache lines, so that rows spread over sets */
+    NN_BLOCK_PAGES = 4, /* pages of a block of keys */
     NN_ATTENTION_BLOCK = NN_BLOCK_PAGES * NN_PAGE, /* keys between two updates of the running softmax */
     NN_SCORE_STRIDE = NN_ATTENTION_BLOCK + NN_PANEL,
     NN_ATTEND_FEW = 6 /* queries that read a cache of another storage than NN_F32 as it is */
@@ -44,8 +44,8 @@ enum {
  * have two groups in 64 bytes, the earlier one in the lower halves of the bytes. */
 enum {
     NN_STEP = 2 * NN_BLOCK,
-    NN_STEP_SCALES = 2 * NN_PANEL * 2,    /* bytes */
-    NN_STEP_BYTES8 = NN_STEP * NN_PANEL,  /* of the numbers with a byte each */
+    NN_STEP_SCALES = 2 * NN_PANEL * 2,   /* bytes */
+    NN_STEP_BYTES8 = NN_STEP * NN_PANEL, /* of the numbers with a byte each */
     NN_STEP_BYTES4 = NN_STEP_BYTES8 / 2,
     NN_ZERO_Q8 = 128, /* the stored number that stands for 0 */
     NN_ZERO_Q4 = 8
@@ -79,8 +79,8 @@ typedef struct nn_tile {
 } nn_tile;
 
 /* Rows of activations as 8-bit numbers, in tiles of `rows` rows. A tile is a run of steps of NN_STEP columns: scales
- * f32 [2 blocks][rows]; what the sum of a block's numbers contributes [2][rows], int32 -zero * sum where the weights are
- * stored with a zero, for NN_Q4_OFFSET f32 scale * sum; then the numbers [rows][NN_STEP]. */
+ * f32 [2 blocks][rows]; what the sum of a block's numbers contributes [2][rows], int32 -zero * sum where the weights
+ * are stored with a zero, for NN_Q4_OFFSET f32 scale * sum; then the numbers [rows][NN_STEP]. */
 static inline int64_t nn_x_step_bytes(int64_t rows)
 {
     return rows * (NN_STEP + 16);
@@ -101,8 +101,8 @@ typedef struct nn_tile_int8 {
     bool accumulate; /* begin with c rather than 0 */
 } nn_tile_int8;
 
-/* Running softmax of one query, in units of log2: over the keys seen so far, the largest score times log2(e), and the sum
- * of 2^(score log2(e) - largest). -FLT_MAX and 0 at first. */
+/* Running softmax of one query, in units of log2: over the keys seen so far, the largest score times log2(e), and the
+ * sum of 2^(score log2(e) - largest). -FLT_MAX and 0 at first. */
 typedef struct nn_running {
     float maximum;
     float sum;
@@ -136,7 +136,7 @@ typedef struct nn_kernels {
     void (*tile[NN_FLOATS])(const nn_tile *tile);
     /* One row of x through whole panels: c[16p + l] = sum over k < depth, blocks included; any number of panels. */
     void (*stream[NN_FLOATS])(const float *x, int64_t depth, const void *w, int64_t panel_stride, int64_t panels,
-                                float *c);
+                              float *c);
     /* The first `count` stored values of (the rest of) a panel as f32, column by column; count is a multiple of
      * NN_PANEL. Quantised: from the beginning of a step. */
     void (*widen[NN_STORAGES])(const void *stored, int64_t count, float *values);
@@ -188,9 +188,9 @@ typedef struct nn_kernels {
     void (*read_memory)(const float *memory, int64_t count, int32_t streams, float *result);
 } nn_kernels;
 
-/* The best table that this CPU and its operating system can run, at most `limit` ("baseline", "avx2", "avx512"; NULL =
- * no limit). NULL, and *reason a constant text, when limit is unknown or more than the CPU has. */
-const nn_kernels *nn_kernels_select(const char *limit, const char **reason);
+/* The table called `name`; of NULL the best one that this CPU and its operating system run. NULL, and *reason a
+ * constant text, when the name is unknown or the CPU lacks it. */
+const nn_kernels *nn_kernels_select(const char *name, const char **reason);
 /* The `index`-th table of this build, weakest first, runnable here or not; NULL past the end. For tests. */
 const nn_kernels *nn_kernels_at(int32_t index);
 bool nn_kernels_runnable(const nn_kernels *kernels);

@@ -77,9 +77,9 @@ static bool may_use_tiles(void)
 
 static bool has_amx(void)
 {
-    const unsigned int tiles = 1u << 24, products = 1u << 22; /* AMX-TILE, AMX-BF16 */
+    const unsigned int needed = 1u << 22 | 1u << 24 | 1u << 25; /* AMX-BF16, AMX-TILE, AMX-INT8 */
     unsigned int a, b, c, d;
-    return has_bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tiles) && (d & products) && may_use_tiles();
+    return has_bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & needed) == needed && may_use_tiles();
 }
 
 bool nn_kernels_runnable(const nn_kernels *kernels)
@@ -115,11 +115,11 @@ static bool is_worth(const nn_kernels *kernels)
 }
 #endif
 
-const nn_kernels *nn_kernels_select(const char *limit, const char **reason)
+const nn_kernels *nn_kernels_select(const char *name, const char **reason)
 {
     int32_t last = TABLES - 1;
-    if (limit) {
-        for (last = TABLES - 1; last >= 0 && strcmp(tables[last]->name, limit); last--)
+    if (name) {
+        for (last = TABLES - 1; last >= 0 && strcmp(tables[last]->name, name); last--)
             continue;
         if (last < 0) {
             *reason = "this build knows no such instruction set";

@@ -21,7 +21,8 @@ check_PROGRAMS += \
 	tests/unit/nn/test_nn_load_quantised \
 	tests/unit/nn/test_nn_quantise
 
-NN_TEST_PAIRS = tests/unit/nn/pair_suite.c tests/unit/nn/pair_suite.h
+NN_TEST_PROBLEM = tests/unit/nn/problem.c tests/unit/nn/problem.h
+NN_TEST_PAIRS = tests/unit/nn/pair_suite.c tests/unit/nn/pair_suite.h $(NN_TEST_PROBLEM)
 tests_unit_nn_test_nn_amx_SOURCES = tests/unit/nn/test_nn_amx.c tests/unit/nn/plain_amx.c $(NN_TEST_PAIRS) \
 	$(NN_TEST_SUPPORT)
 tests_unit_nn_test_nn_amx_CPPFLAGS = $(NN_TEST_CPPFLAGS)
@@ -46,7 +47,7 @@ tests_unit_nn_test_nn_elements_CPPFLAGS = $(NN_TEST_CPPFLAGS)
 tests_unit_nn_test_nn_elements_LDADD = $(NN_TEST_LIBS)
 
 tests_unit_nn_test_nn_int8_SOURCES = tests/unit/nn/test_nn_int8.c tests/unit/nn/plain_int8.c tests/unit/nn/plain_tables.h \
-	$(NN_TEST_SUPPORT)
+	$(NN_TEST_PROBLEM) $(NN_TEST_SUPPORT)
 tests_unit_nn_test_nn_int8_CPPFLAGS = $(NN_TEST_CPPFLAGS)
 tests_unit_nn_test_nn_int8_LDADD = $(NN_TEST_LIBS)
 
@@ -55,7 +56,7 @@ tests_unit_nn_test_nn_interpolate_SOURCES = tests/unit/nn/test_nn_interpolate.c 
 tests_unit_nn_test_nn_interpolate_CPPFLAGS = $(NN_TEST_CPPFLAGS)
 tests_unit_nn_test_nn_interpolate_LDADD = $(NN_TEST_LIBS)
 
-tests_unit_nn_test_nn_linear_SOURCES = tests/unit/nn/test_nn_linear.c $(NN_TEST_SUPPORT)
+tests_unit_nn_test_nn_linear_SOURCES = tests/unit/nn/test_nn_linear.c $(NN_TEST_PROBLEM) $(NN_TEST_SUPPORT)
 tests_unit_nn_test_nn_linear_CPPFLAGS = $(NN_TEST_CPPFLAGS)
 tests_unit_nn_test_nn_linear_LDADD = $(NN_TEST_LIBS)
 

@@ -7,7 +7,7 @@
 
 #include "half.h"
 #include "internal.h"
-#include "support.h"
+#include "problem.h"
 
 typedef struct tables {
     const nn_kernels *plain;
@@ -46,45 +46,7 @@ static float bf16(float value)
     return nn_bf16_to_f32(nn_f32_to_bf16(value));
 }
 
-/* ---- One random call and what it is compared with --------------------------------------------------------------- */
-
-typedef struct problem {
-    int64_t rows, columns, outputs;
-    int64_t x_stride, y_stride;
-    nn_storage storage;
-    nn_activation activation;
-    bool bias, residual, in_place;
-    float *x, *w, *b, *r, *y; /* w: what the packed matrix stands for */
-    nn_matrix *matrix;
-} problem;
-
-static void problem_make(bench *bench_, problem *p)
-{
-    more_error error;
-    p->x = guarded_random(p->rows * p->x_stride, 1.0f);
-    p->w = guarded_random(p->outputs * p->columns, 0.5f);
-    p->b = guarded_random(p->outputs, 1.0f);
-    p->r = guarded_random(p->rows * p->y_stride, 1.0f);
-    p->y = guarded(p->rows * p->y_stride);
-    if (p->in_place)
-        memcpy(p->y, p->r, (size_t)(p->rows * p->y_stride) * sizeof(float));
-    assert_int_equal(nn_matrix_pack(bench_->nn, p->w, p->outputs, p->columns, p->storage, &p->matrix, &error), MORE_OK);
-    int32_t *ids = malloc((size_t)p->outputs * sizeof *ids);
-    for (int64_t i = 0; i < p->outputs; i++)
-        ids[i] = (int32_t)i;
-    nn_matrix_rows(bench_->nn, p->matrix, ids, p->outputs, p->w);
-    free(ids);
-}
-
-static void problem_run(bench *bench_, problem *p)
-{
-    nn_linear_args args = {.x = p->x, .rows = p->rows, .weight = p->matrix, .activation = p->activation, .y = p->y};
-    args.x_stride = p->x_stride == p->columns ? 0 : p->x_stride;
-    args.y_stride = p->y_stride == p->outputs ? 0 : p->y_stride;
-    args.bias = p->bias ? p->b : NULL;
-    args.residual = p->in_place ? p->y : p->residual ? p->r : NULL;
-    nn_linear(bench_->nn, &args);
-}
+/* ---- What a call is compared with -------------------------------------------------------------------------------- */
 
 /* Sum of products of one row and output, and of their magnitudes, of the numbers or of what bf16 makes of them. */
 static double sum_of(const problem *p, int64_t t, int64_t o, bool rounded, double *size)
@@ -118,19 +80,8 @@ static void problem_check(const problem *p)
             check_close("product", t, o, got, activation_of(p->activation, sum) + residual,
                         bound + steepest * per_product * size);
         }
-        for (int64_t o = p->outputs; o < p->y_stride; o++) /* between the rows nothing is written */
-            assert_true(p->y[t * p->y_stride + o] == (p->in_place ? p->r[t * p->y_stride + o] : p->y[-1]));
     }
-}
-
-static void problem_free(bench *bench_, problem *p)
-{
-    check_guards(p->x, p->rows * p->x_stride);
-    check_guards(p->w, p->outputs * p->columns);
-    check_guards(p->b, p->outputs);
-    check_guards(p->r, p->rows * p->y_stride);
-    check_guards(p->y, p->rows * p->y_stride);
-    nn_matrix_free(bench_->nn, p->matrix);
+    problem_check_gaps(p);
 }
 
 /* The storages that the table multiplies in 16 bits. */
@@ -140,11 +91,6 @@ static int32_t storages(const bench *b)
 }
 
 /* ---- Tests ------------------------------------------------------------------------------------------------------ */
-
-static int64_t pick(const int64_t *values, int64_t count)
-{
-    return values[random_int(0, count - 1)];
-}
 
 static void random_problem(bench *b, nn_storage storage)
 {
@@ -157,12 +103,7 @@ static void random_problem(bench *b, nn_storage storage)
     if (p.rows * p.columns * p.outputs > 3000000)
         p.outputs = random_int(1, 33);
     p.storage = storage;
-    p.x_stride = p.columns + (random_int(0, 1) ? random_int(1, 19) : 0);
-    p.y_stride = p.outputs + (random_int(0, 1) ? random_int(1, 19) : 0);
-    p.activation = (nn_activation)random_int(NN_IDENTITY, NN_SILU);
-    p.bias = random_int(0, 1);
-    p.residual = random_int(0, 1);
-    p.in_place = p.residual && random_int(0, 1);
+    problem_vary(&p);
     problem_make(b, &p);
     problem_run(b, &p);
     problem_check(&p);
@@ -184,13 +125,12 @@ static void test_against_double(void **state)
 /* A row alone, among few, among many, in another chunk, and with another number of threads: the same bits. */
 static void row_alone(bench *b)
 {
+    static const int64_t counts[] = {1, 2, 4, 12, 13, 16, 17, 32, 41, 127};
     nn_context_set_arithmetic(b->nn, NN_ARITHMETIC_FAST);
     for (int32_t storage = 0; storage < storages(b); storage++) {
         problem p = {.rows = 150, .columns = 1111, .outputs = 40, .storage = (nn_storage)storage};
         if (storage == NN_F16) /* several chunks, several blocks of outputs */
             p = (problem){.rows = 700, .columns = 37, .outputs = 300, .storage = NN_F16};
-        p.x_stride = p.columns;
-        p.y_stride = p.outputs;
         p.activation = NN_GELU_ERF;
         p.bias = p.residual = true;
         problem_make(b, &p);
@@ -198,20 +138,9 @@ static void row_alone(bench *b)
         bench one = bench_open("baseline", 2);
         one.nn->kernels = b->nn->kernels;
         nn_context_set_arithmetic(one.nn, NN_ARITHMETIC_FAST);
-        static const int64_t counts[] = {1, 2, 4, 12, 13, 16, 17, 32, 41, 127};
-        for (int i = 0; i < 10; i++) {
-            int64_t first = random_int(0, p.rows - counts[i]);
-            if (nn_is_quantised(p.storage) && counts[i] < b->nn->kernels->pairs->quantised_rows)
-                continue;
-            float *y = guarded(counts[i] * p.outputs);
-            nn_linear_args args = {.x = p.x + first * p.x_stride, .rows = counts[i], .weight = p.matrix, .bias = p.b};
-            args.activation = p.activation;
-            args.residual = p.r + first * p.y_stride;
-            args.y = y;
-            nn_linear(i % 2 ? one.nn : b->nn, &args);
-            assert_memory_equal(y, p.y + first * p.y_stride, (size_t)(counts[i] * p.outputs) * sizeof(float));
-            check_guards(y, counts[i] * p.outputs);
-        }
+        for (int i = 0; i < 10; i++)
+            if (!nn_is_quantised(p.storage) || counts[i] >= b->nn->kernels->pairs->quantised_rows)
+                problem_check_alone(i % 2 ? one.nn : b->nn, &p, counts[i]);
         bench_close(&one);
         problem_free(b, &p);
     }
@@ -248,8 +177,6 @@ static void only_when_asked(bench *b)
             static const int64_t rows[] = {1, 3, 31, 32, 40};
             for (int i = 0; i < 5; i++) {
                 problem p = {.rows = rows[i], .columns = 200, .outputs = 50, .storage = (nn_storage)storage};
-                p.x_stride = p.columns;
-                p.y_stride = p.outputs;
                 problem_make(b, &p);
                 bool pairs = nn_is_quantised(p.storage) ? p.rows >= quantised_rows && arithmetic != NN_ARITHMETIC_EXACT
                                                         : arithmetic == NN_ARITHMETIC_FAST;
@@ -274,8 +201,6 @@ static void panels_to_pairs(bench *b)
         for (int i = 0; i < 12; i++) {
             problem p = {.rows = 1, .columns = counts[i], .outputs = NN_PANEL, .storage = (nn_storage)storage};
             uint32_t pairs[NN_K_BLOCK * NN_PANEL];
-            p.x_stride = p.columns;
-            p.y_stride = p.outputs;
             problem_make(b, &p);
             b->nn->kernels->pairs->pair[storage](p.matrix->data, p.columns, pairs);
             for (int64_t k = 0; k < p.columns; k++) {

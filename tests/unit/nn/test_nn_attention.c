@@ -160,6 +160,32 @@ static void test_attention_rounded_caches(void **state)
     for_each_variant(rounded_caches);
 }
 
+/* A NaN among the values shows in the result of every row that sees it, however it is stored. */
+static void nan_in_cache(bench *b)
+{
+    enum { HIT = 5 };
+    for (nn_storage storage = NN_F32; storage <= NN_Q8; storage++) {
+        more_error error;
+        nn_cache *cache;
+        sequence s = {.config = sequence_config(1, 1, 64, storage), .heads = 1, .total = 20, .scale = 0.125f};
+        sequence_make(&s);
+        s.value[HIT * 64 + 40] = NAN;
+        assert_int_equal(nn_cache_create(b->nn, &s.config, &cache, &error), MORE_OK);
+        append(&s, cache, 0, s.total);
+        attend(b, &s, cache, 0, 0, s.total, s.y);
+        nn_cache_destroy(cache);
+        for (int64_t row = HIT; row < s.total; row++)
+            assert_true(isnan(s.y[row * 64 + 40]));
+        sequence_free(&s);
+    }
+}
+
+static void test_attention_nan_in_cache(void **state)
+{
+    (void)state;
+    for_each_variant(nan_in_cache);
+}
+
 /* A cache longer than several segments, in one piece, and for its last rows alone: by workers that share segments. */
 static void segments(bench *b)
 {
@@ -199,9 +225,9 @@ static void test_attention_segments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention_full),       cmocka_unit_test(test_attention_causal),
-        cmocka_unit_test(test_attention_many_heads), cmocka_unit_test(test_attention_rounded_caches),
-        cmocka_unit_test(test_attention_segments),
+        cmocka_unit_test(test_attention_full),         cmocka_unit_test(test_attention_causal),
+        cmocka_unit_test(test_attention_many_heads),   cmocka_unit_test(test_attention_rounded_caches),
+        cmocka_unit_test(test_attention_nan_in_cache), cmocka_unit_test(test_attention_segments),
     };
     seed_random();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,6 @@
  * int8 products of every variant against whole numbers and doubles, rows that must not depend on the call, and panels
  * widened to f32.
  */
-#include "support.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "half.h"
 #include "internal.h"
 #include "plain_tables.h"
+#include "problem.h"
 
 static const nn_storage kinds[] = {NN_Q8, NN_Q4, NN_Q4_OFFSET};
 enum { KINDS = 3 };
@@ -257,49 +257,11 @@ static void test_quantised_rows(void **state)
 
 /* ---- nn_linear -------------------------------------------------------------------------------------------------- */
 
-typedef struct problem {
-    int64_t rows, columns, outputs;
-    nn_storage storage;
-    float *x, *y, *bias;
-    nn_matrix *matrix;
-    float *w; /* [outputs][columns] what the matrix stands for */
-} problem;
-
-static problem make_problem(bench *b, int64_t rows, int64_t columns, int64_t outputs, nn_storage storage)
-{
-    more_error error;
-    problem p = {rows, columns, outputs, storage, NULL, NULL, NULL, NULL, NULL};
-    p.x = guarded_random(rows * columns, 1.0f);
-    p.y = guarded(rows * outputs);
-    p.bias = guarded_random(outputs, 1.0f);
-    p.w = guarded_random(outputs * columns, 0.3f);
-    assert_int_equal(nn_matrix_pack(b->nn, p.w, outputs, columns, storage, &p.matrix, &error), MORE_OK);
-    int32_t *ids = malloc((size_t)outputs * sizeof *ids);
-    for (int64_t i = 0; i < outputs; i++)
-        ids[i] = (int32_t)i;
-    nn_matrix_rows(b->nn, p.matrix, ids, outputs, p.w);
-    free(ids);
-    return p;
-}
-
-static void free_problem(bench *b, problem *p)
-{
-    check_guards(p->x, p->rows * p->columns);
-    check_guards(p->y, p->rows * p->outputs);
-    check_guards(p->bias, p->outputs);
-    check_guards(p->w, p->outputs * p->columns);
-    nn_matrix_free(b->nn, p->matrix);
-}
-
-static void run_rows(nn_context *nn, const problem *p, int64_t first, int64_t rows, float *y)
-{
-    nn_linear_args args = {.x = p->x + first * p->columns, .rows = rows, .weight = p->matrix, .bias = p->bias, .y = y};
-    nn_linear(nn, &args);
-}
-
 /* The product of quantised activations and weights in doubles, within what adding the blocks in f32 rounds. */
-static void check_product(const problem *p)
+static void check_product(bench *b, problem *p)
 {
+    problem_make(b, p);
+    problem_run(b, p);
     float *x = guarded(p->columns + NN_BLOCK);
     for (int64_t t = 0; t < p->rows; t++) {
         for (int64_t k = 0; k < p->columns; k += NN_BLOCK) {
@@ -315,11 +277,12 @@ static void check_product(const problem *p)
                 sum += (double)x[k] * (double)p->w[o * p->columns + k];
                 size += fabs((double)x[k] * (double)p->w[o * p->columns + k]);
             }
-            check_close("int8", t, o, (double)p->y[t * p->outputs + o], sum + (double)p->bias[o],
-                        1e-6 * (4.0 * size + fabs((double)p->bias[o])));
+            check_close("int8", t, o, (double)p->y[t * p->outputs + o], sum + (double)p->b[o],
+                        1e-6 * (4.0 * size + fabs((double)p->b[o])));
         }
     }
     check_guards(x, p->columns + NN_BLOCK);
+    problem_free(b, p);
 }
 
 static void products(bench *b)
@@ -328,16 +291,12 @@ static void products(bench *b)
     static const int64_t rows[] = {1, 2, 3, 5, 7, 12, 13, 31, 170};
     static const int64_t outputs[] = {1, 15, 16, 17, 33, 80, 150};
     for (int i = 0; i < 24; i++) {
-        problem p =
-            make_problem(b, rows[random_int(0, 8)], columns[i % 8], outputs[random_int(0, 6)], kinds[i % KINDS]);
-        run_rows(b->nn, &p, 0, p.rows, p.y);
-        check_product(&p);
-        free_problem(b, &p);
+        problem p = {.rows = pick(rows, 9), .columns = columns[i % 8], .outputs = pick(outputs, 7), .bias = true};
+        p.storage = kinds[i % KINDS];
+        check_product(b, &p);
     }
-    problem p = make_problem(b, 2, 4304, 37, kinds[random_int(0, 2)]);
-    run_rows(b->nn, &p, 0, p.rows, p.y);
-    check_product(&p);
-    free_problem(b, &p);
+    check_product(
+        b, &(problem){.rows = 2, .columns = 4304, .outputs = 37, .bias = true, .storage = kinds[random_int(0, 2)]});
 }
 
 static void test_products(void **state)
@@ -351,19 +310,16 @@ static void row_alone(bench *b)
 {
     static const int64_t counts[] = {1, 2, 5, 8, 13, 100};
     for (int kind = 0; kind < KINDS; kind++) {
-        problem p = make_problem(b, 181, 1100, 101 + 300 * (kind == 0), kinds[kind]);
+        problem p = {.rows = 181, .columns = 1100, .outputs = 101 + 300 * (kind == 0), .storage = kinds[kind]};
         bench other = bench_open("baseline", 2);
         other.nn->kernels = b->nn->kernels;
-        run_rows(b->nn, &p, 0, p.rows, p.y);
-        for (int i = 0; i < 6; i++) {
-            int64_t first = random_int(0, p.rows - counts[i]);
-            float *y = guarded(counts[i] * p.outputs);
-            run_rows(i % 2 ? other.nn : b->nn, &p, first, counts[i], y);
-            assert_memory_equal(y, p.y + first * p.outputs, (size_t)(counts[i] * p.outputs) * sizeof(float));
-            check_guards(y, counts[i] * p.outputs);
-        }
+        p.bias = true;
+        problem_make(b, &p);
+        problem_run(b, &p);
+        for (int i = 0; i < 6; i++)
+            problem_check_alone(i % 2 ? other.nn : b->nn, &p, counts[i]);
         bench_close(&other);
-        free_problem(b, &p);
+        problem_free(b, &p);
     }
 }
 
@@ -377,14 +333,14 @@ static void test_row_does_not_depend_on_the_call(void **state)
 static void exact(bench *b)
 {
     for (int kind = 0; kind < KINDS; kind++) {
-        problem p = make_problem(b, 1 + 40 * (kind == 1), 700, 90, kinds[kind]);
-        float *again = guarded(p.rows * p.outputs);
+        problem p = {.rows = 1 + 40 * (kind == 1), .columns = 700, .outputs = 90, .storage = kinds[kind], .bias = true};
+        problem_make(b, &p);
         b->nn->arithmetic = NN_ARITHMETIC_EXACT;
-        run_rows(b->nn, &p, 0, p.rows, p.y);
+        problem_run(b, &p);
         b->nn->arithmetic = NN_ARITHMETIC_AUTO;
         for (int64_t t = 0; t < p.rows; t++) {
             for (int64_t o = 0; o < p.outputs; o++) {
-                double sum = (double)p.bias[o], size = 4.0;
+                double sum = (double)p.b[o], size = 4.0;
                 for (int64_t k = 0; k < p.columns; k++) {
                     sum += (double)p.x[t * p.columns + k] * (double)p.w[o * p.columns + k];
                     size += fabs((double)p.x[t * p.columns + k] * (double)p.w[o * p.columns + k]);
@@ -395,12 +351,10 @@ static void exact(bench *b)
         bench poor = bench_open("baseline", 1);
         poor.nn->kernels = b->nn->kernels;
         test_host_memory_left(poor.host, 0);
-        run_rows(poor.nn, &p, 0, p.rows, again);
+        problem_check_alone(poor.nn, &p, p.rows);
         test_host_memory_left(poor.host, -1);
-        assert_memory_equal(p.y, again, (size_t)(p.rows * p.outputs) * sizeof(float));
-        check_guards(again, p.rows * p.outputs);
         bench_close(&poor);
-        free_problem(b, &p);
+        problem_free(b, &p);
     }
 }
 
@@ -415,13 +369,14 @@ static void not_finite(bench *b)
 {
     static const float values[] = {NAN, INFINITY, -INFINITY, 3.4e38f, 1e-44f};
     for (int kind = 0; kind < KINDS; kind++) {
-        problem p = make_problem(b, 5, 100, 40, kinds[kind]);
+        problem p = {.rows = 5, .columns = 100, .outputs = 40, .storage = kinds[kind], .bias = true};
+        problem_make(b, &p);
         for (int i = 0; i < 5; i++)
             p.x[i * p.columns + 40] = values[i];
-        run_rows(b->nn, &p, 0, p.rows, p.y);
+        problem_run(b, &p);
         for (int64_t o = 0; o < p.outputs; o++)
             assert_true(isnan(p.y[o]) && isfinite(p.y[4 * p.outputs + o]));
-        free_problem(b, &p);
+        problem_free(b, &p);
     }
 }
 
@@ -438,7 +393,8 @@ static void widened(bench *b)
 {
     static const int64_t columns[] = {1, 31, 64, 100, 588};
     for (int i = 0; i < 15; i++) {
-        problem p = make_problem(b, 1, columns[i % 5], 20, kinds[i / 5]);
+        problem p = {.rows = 1, .columns = columns[i % 5], .outputs = 20, .storage = kinds[i / 5]};
+        problem_make(b, &p);
         float *values = guarded(p.columns * NN_PANEL);
         for (int64_t panel = 0; panel < 2; panel++) {
             int64_t bytes = nn_panel_bytes(p.storage, p.columns);
@@ -449,7 +405,7 @@ static void widened(bench *b)
                     assert_true(values[k * NN_PANEL + l] == p.w[(panel * NN_PANEL + l) * p.columns + k]);
         }
         check_guards(values, p.columns * NN_PANEL);
-        free_problem(b, &p);
+        problem_free(b, &p);
     }
 }
 

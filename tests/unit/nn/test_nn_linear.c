@@ -2,47 +2,11 @@
  *
  * nn_linear and the packed matrices against a plain double-precision product, in every kernel variant.
  */
-#include "support.h"
+#include "problem.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* One random call and what it is compared with. */
-typedef struct problem {
-    int64_t rows, columns, outputs; /* activations [rows, columns], weight [outputs, columns] */
-    int64_t x_stride, y_stride;
-    nn_storage storage;
-    nn_activation activation;
-    bool bias, residual, in_place;
-    float *x, *w, *b, *r, *y;
-    nn_matrix *matrix;
-} problem;
-
-static void problem_make(bench *bench_, problem *p)
-{
-    more_error error;
-    p->x = guarded_random(p->rows * p->x_stride, 1.0f);
-    p->w = guarded_random(p->outputs * p->columns, 0.5f);
-    for (int64_t i = 0; i < p->outputs * p->columns; i++)
-        p->w[i] = as_stored(dtype_at(p->storage), p->w[i]);
-    p->b = guarded_random(p->outputs, 1.0f);
-    p->r = guarded_random(p->rows * p->y_stride, 1.0f);
-    p->y = guarded(p->rows * p->y_stride);
-    if (p->in_place)
-        memcpy(p->y, p->r, (size_t)(p->rows * p->y_stride) * sizeof(float));
-    assert_int_equal(nn_matrix_pack(bench_->nn, p->w, p->outputs, p->columns, p->storage, &p->matrix, &error), MORE_OK);
-}
-
-static void problem_run(bench *bench_, problem *p)
-{
-    nn_linear_args args = {.x = p->x, .rows = p->rows, .weight = p->matrix, .activation = p->activation, .y = p->y};
-    args.x_stride = p->x_stride == p->columns ? 0 : p->x_stride;
-    args.y_stride = p->y_stride == p->outputs ? 0 : p->y_stride;
-    args.bias = p->bias ? p->b : NULL;
-    args.residual = p->in_place ? p->y : p->residual ? p->r : NULL;
-    nn_linear(bench_->nn, &args);
-}
 
 static void problem_check(const problem *p)
 {
@@ -62,24 +26,8 @@ static void problem_check(const problem *p)
             double bound = 3e-7 * (size + 4.0);
             check_close("linear", t, o, (double)p->y[t * p->y_stride + o], expected, bound);
         }
-        for (int64_t o = p->outputs; o < p->y_stride; o++) /* between the rows nothing is written */
-            assert_true(p->y[t * p->y_stride + o] == (p->in_place ? p->r[t * p->y_stride + o] : p->y[-1]));
     }
-}
-
-static void problem_free(bench *bench_, problem *p)
-{
-    check_guards(p->x, p->rows * p->x_stride);
-    check_guards(p->w, p->outputs * p->columns);
-    check_guards(p->b, p->outputs);
-    check_guards(p->r, p->rows * p->y_stride);
-    check_guards(p->y, p->rows * p->y_stride);
-    nn_matrix_free(bench_->nn, p->matrix);
-}
-
-static int64_t pick(const int64_t *values, int64_t count)
-{
-    return values[random_int(0, count - 1)];
+    problem_check_gaps(p);
 }
 
 static void random_problems(bench *b)
@@ -91,13 +39,8 @@ static void random_problems(bench *b)
         problem p = {.rows = pick(rows, 17), .columns = pick(columns, 15), .outputs = pick(outputs, 16)};
         if (p.rows * p.columns * p.outputs > 8000000)
             p.outputs = random_int(1, 33);
-        p.x_stride = p.columns + (random_int(0, 1) ? random_int(1, 19) : 0);
-        p.y_stride = p.outputs + (random_int(0, 1) ? random_int(1, 19) : 0);
         p.storage = (nn_storage)random_int(0, 2);
-        p.activation = (nn_activation)random_int(NN_IDENTITY, NN_SILU);
-        p.bias = random_int(0, 1);
-        p.residual = random_int(0, 1);
-        p.in_place = p.residual && random_int(0, 1);
+        problem_vary(&p);
         problem_make(b, &p);
         problem_run(b, &p);
         problem_check(&p);
@@ -114,27 +57,16 @@ static void test_against_double(void **state)
 /* A row alone, among few, among many, and with another number of threads: the same bits. */
 static void row_alone(bench *b)
 {
+    static const int64_t counts[] = {1, 2, 3, 14, 41, 127};
     for (int64_t kind = 0; kind < 3; kind++) {
         problem p = {.rows = 150, .columns = 777, .outputs = 103 + 430 * (kind == 0), .storage = (nn_storage)kind};
-        p.x_stride = p.columns;
-        p.y_stride = p.outputs;
         p.activation = NN_GELU_ERF;
         p.bias = p.residual = true;
         problem_make(b, &p);
         problem_run(b, &p);
         bench one = bench_open(nn_context_kernels(b->nn), 2);
-        static const int64_t counts[] = {1, 2, 3, 14, 41, 127};
-        for (int i = 0; i < 6; i++) {
-            int64_t first = random_int(0, p.rows - counts[i]);
-            float *y = guarded(counts[i] * p.outputs);
-            nn_linear_args args = {.x = p.x + first * p.x_stride, .rows = counts[i], .weight = p.matrix, .bias = p.b};
-            args.activation = p.activation;
-            args.residual = p.r + first * p.y_stride;
-            args.y = y;
-            nn_linear(i % 2 ? one.nn : b->nn, &args);
-            assert_memory_equal(y, p.y + first * p.y_stride, (size_t)(counts[i] * p.outputs) * sizeof(float));
-            check_guards(y, counts[i] * p.outputs);
-        }
+        for (int i = 0; i < 6; i++)
+            problem_check_alone(i % 2 ? one.nn : b->nn, &p, counts[i]);
         bench_close(&one);
         problem_free(b, &p);
     }

@@ -15,16 +15,6 @@
 #define SURE 90             /* score of a plugin whose architecture a model type is */
 #define NOWHERE "not.there" /* key that no config has */
 
-void core_export_note(core_export *export, const char *format, ...)
-{
-    va_list arguments;
-    char text[MORE_ERROR_SIZE];
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    json_array_append_new(export->notes, core_json_text(text));
-}
-
 more_status core_export_first(const core_export *export, json_t *expressions, double *value, more_error *error)
 {
     size_t i;
@@ -47,9 +37,7 @@ static more_status takes(const core_export *export, const char *type, bool *resu
 {
     const core_export_part *part = &export->request->parts[0];
     more_recognition recognition = {.struct_size = sizeof recognition};
-    more_checkpoint *empty = NULL, *source = part->checkpoint;
-    while (source->map && source->parent)
-        source = source->parent;
+    more_checkpoint *empty = NULL, *source = core_checkpoint_unmapped(part->checkpoint);
     json_t *config = json_pack("{s:s}", "model_type", type);
     more_status status = core_checkpoint_view(source, &(core_view){.config_root = NOWHERE}, &empty, error);
     if (status == MORE_OK)
@@ -137,7 +125,7 @@ static more_status check_needs(core_export *export, more_error *error)
         if (status != MORE_OK)
             return status;
         if (value != 0)
-            core_export_note(export, "%s", what ? what : "");
+            core_json_note(export->notes, "%s", what ? what : "");
     }
     return MORE_OK;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define PIECE ((int64_t)4 << 20) /* numbers read at a time, of more than one row */
+#define ROWS 16                  /* of a worker at least */
 #define LARGEST_F16 65504.0f
 #define LARGEST_BF16 3.38953139e38f
 
@@ -24,7 +25,7 @@ typedef struct piece {
     const core_export_tensor *tensor;
     int64_t first, width;  /* its first row, in the file; numbers of a row */
     float *values;         /* [rows, width] */
-    unsigned char *stored; /* [rows, width] in the file's format; values itself for f32 */
+    unsigned char *stored; /* [rows, width] in the file's format */
     _Atomic(int32_t) status;
     more_error error;   /* of the first failure */
     atomic_flag failed; /* who sets it writes error */
@@ -47,22 +48,23 @@ static int64_t interleaved(const core_export_tensor *tensor, int64_t row)
     return row - place + place / 2 + place % 2 * (tensor->head / 2);
 }
 
-/* One row of a matrix, or a vector, as the file has it. */
-static more_status read_row(const core_export_tensor *tensor, int64_t row, int64_t width, float *values,
-                            more_error *error)
+/* Rows in the plugin's order. */
+static more_status read_rows(const core_export_tensor *tensor, int64_t first, int64_t count, float *values,
+                             more_error *error)
 {
-    const more_weights_service *weights = core_weights_service();
+    bool as_stored = tensor->transform == MORE_TRANSFORM_TRANSPOSED; /* every format has the transpose */
     more_checkpoint *checkpoint = tensor->part->checkpoint;
-    const char *name = tensor->canonical;
-    if (tensor->transform == MORE_TRANSFORM_TRANSPOSED) { /* as it is stored: every format has the transpose */
-        while (checkpoint->map && checkpoint->parent)
-            checkpoint = checkpoint->parent;
-        name = tensor->stored;
-    }
-    if (tensor->head && tensor->rank > 1)
-        row = interleaved(tensor, row);
-    more_status status = weights->read_rows(checkpoint, name, row, 1, more_f32(), values, error);
-    if (status != MORE_OK || !tensor->head || tensor->rank > 1)
+    return core_weights_service()->read_rows(as_stored ? core_checkpoint_unmapped(checkpoint) : checkpoint,
+                                             as_stored ? tensor->stored : tensor->canonical, first, count, more_f32(),
+                                             values, error);
+}
+
+/* One row of a matrix of interleaved heads, or a vector of them. */
+static more_status read_interleaved(const core_export_tensor *tensor, int64_t row, int64_t width, float *values,
+                                    more_error *error)
+{
+    more_status status = read_rows(tensor, tensor->rank > 1 ? interleaved(tensor, row) : row, 1, values, error);
+    if (status != MORE_OK || tensor->rank > 1)
         return status;
     float *copy = malloc((size_t)width * sizeof *copy);
     if (!copy)
@@ -107,6 +109,21 @@ static void store(const core_export *export, const core_gguf_format *format, con
         core_convert("f32", from, 1, count, more_f32(), to);
 }
 
+/* Rows [begin, end) of the piece as the file has them; at one go where they follow one another, since an adapter is
+ * added to many rows at a time. */
+static more_status read_range(const piece *p, int64_t begin, int64_t end, more_error *error)
+{
+    const core_export_tensor *tensor = p->tensor;
+    more_status status = MORE_OK;
+    if (!tensor->head)
+        status = read_rows(tensor, p->first + begin, end - begin, p->values + begin * p->width, error);
+    for (int64_t i = begin; i < end && tensor->head && status == MORE_OK; i++)
+        status = read_interleaved(tensor, p->first + i, p->width, p->values + i * p->width, error);
+    for (int64_t k = begin * p->width; k < end * p->width && status == MORE_OK; k++)
+        p->values[k] += tensor->transform == MORE_TRANSFORM_MINUS_ONE;
+    return status;
+}
+
 static void fill_rows(void *context, int64_t begin, int64_t end, int32_t worker)
 {
     piece *p = context;
@@ -114,18 +131,17 @@ static void fill_rows(void *context, int64_t begin, int64_t end, int32_t worker)
     size_t row_bytes = (size_t)(p->width / format->block) * format->bytes;
     more_error error = {{0}};
     (void)worker;
-    for (int64_t i = begin; i < end && !atomic_load(&p->status); i++) {
-        float *values = p->values + i * p->width;
-        more_status status = read_row(p->tensor, p->first + i, p->width, values, &error);
-        for (int64_t k = 0; k < p->width && p->tensor->transform == MORE_TRANSFORM_MINUS_ONE; k++)
-            values[k] += 1;
+    if (atomic_load(&p->status))
+        return;
+    more_status status = read_range(p, begin, end, &error);
+    for (int64_t i = begin; i < end && status == MORE_OK; i++) {
+        const float *values = p->values + i * p->width;
+        status = check_numbers(p->tensor, values, p->width, &error);
         if (status == MORE_OK)
-            status = check_numbers(p->tensor, values, p->width, &error);
-        if (status != MORE_OK)
-            fail(p, status, &error);
-        else
             store(p->export, format, values, p->width, p->stored + (size_t)i * row_bytes);
     }
+    if (status != MORE_OK)
+        fail(p, status, &error);
 }
 
 /* ---- One tensor ------------------------------------------------------------------------------------------------- */
@@ -154,7 +170,7 @@ static more_status write_pieces(core_export *export, const core_export_tensor *t
         int64_t some = rows - p->first < step ? rows - p->first : step;
         if (request->stopped && request->stopped(request->user))
             return more_fail(error, MORE_ERROR_CANCELLED, "%s: stopped", request->path);
-        threads->parallel_for(request->host, some, 1, fill_rows, p);
+        threads->parallel_for(request->host, some, ROWS, fill_rows, p);
         status = atomic_load(&p->status);
         if (status != MORE_OK)
             return more_fail(error, status, "%s: %s", core_weights_service()->path(tensor->part->checkpoint),

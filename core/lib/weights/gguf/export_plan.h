@@ -37,7 +37,5 @@ more_status core_export_first(const core_export *export, json_t *expressions, do
 /* Chooses the tensors and announces them to the writer. */
 more_status core_export_plan_tensors(core_export *export, more_error *error);
 void core_export_free_tensors(core_export *export);
-/* A line for core_export_notes. */
-MORE_PRINTF(2, 3) void core_export_note(core_export *export, const char *format, ...);
 
 #endif

@@ -7,7 +7,10 @@
 #include "base/buffer.h"
 #include "base/json.h"
 #include "weights/checkpoint.h"
+#include "weights/view.h"
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,34 +18,11 @@
 
 /* ---- Names ------------------------------------------------------------------------------------------------------ */
 
-/* Matches a name against a pattern in which every '*' is one and the same number, whose digits are given back. */
-static bool match(const char *pattern, const char *name, const char **digits, size_t *length)
-{
-    *digits = NULL;
-    *length = 0;
-    while (*pattern && *pattern != '*' && *pattern == *name) {
-        pattern++;
-        name++;
-    }
-    if (*pattern != '*')
-        return !*pattern && !*name;
-    *digits = name;
-    *length = strspn(name, "0123456789");
-    for (; *pattern; pattern++) {
-        size_t size = *pattern == '*' ? *length : 1;
-        if (!size || strncmp(name, *pattern == '*' ? *digits : pattern, size) != 0)
-            return false;
-        name += size;
-    }
-    return !*name;
-}
-
 /* The pattern with the digits in place of its stars; the caller frees it. */
-static char *fill_in(const char *pattern, const char *digits, size_t length)
+static char *name_of(const char *pattern, const char *digits, size_t length)
 {
     core_buffer name = {0};
-    for (; *pattern; pattern++)
-        core_buffer_append(&name, *pattern == '*' && digits ? digits : pattern, *pattern == '*' && digits ? length : 1);
+    core_name_fill_in(&name, pattern, digits, length);
     return core_buffer_take(&name);
 }
 
@@ -69,19 +49,19 @@ static more_status find_place(const core_export_part *part, const char *stored, 
     for (int32_t i = 0; i < part->map->count && !found->canonical; i++) {
         const more_tensor_name *row = &part->map->names[i];
         const char *pattern = gguf ? row->gguf : row->huggingface;
-        if (!pattern || !match(pattern, stored, &digits, &length))
+        if (!pattern || !core_name_match(pattern, stored, &digits, &length))
             continue;
-        found->canonical = fill_in(row->canonical, digits, length);
+        found->canonical = name_of(row->canonical, digits, length);
         if (!found->canonical)
             return more_fail(error, MORE_ERROR_MEMORY, "out of memory for a tensor's name");
     }
     for (int32_t i = 0; found->canonical && i < part->map->count && !found->row; i++) {
         const more_tensor_name *row = &part->map->names[i];
-        if (!row->gguf || !match(row->canonical, found->canonical, &digits, &length))
+        if (!row->gguf || !core_name_match(row->canonical, found->canonical, &digits, &length))
             continue;
         found->row = row;
         found->layer = digits ? strtoll(digits, NULL, 10) : -1;
-        found->name = fill_in(row->gguf, digits, length);
+        found->name = name_of(row->gguf, digits, length);
         if (!found->name)
             return more_fail(error, MORE_ERROR_MEMORY, "out of memory for a tensor's name");
     }
@@ -143,11 +123,11 @@ static void choose_formats(core_export *export)
         count++;
     }
     if (first)
-        core_export_note(export,
-                         "%d of its matrices (%s with rows of %" PRId64
-                         ", ...) are stored as F16 instead of %s: rows that "
-                         "blocks of %d do not divide cannot be blocks",
-                         count, first->name, first->shape[first->rank - 1], wanted->title, (int)wanted->block);
+        core_json_note(export->notes,
+                       "%d of its matrices (%s with rows of %" PRId64
+                       ", ...) are stored as F16 instead of %s: rows that "
+                       "blocks of %d do not divide cannot be blocks",
+                       count, first->name, first->shape[first->rank - 1], wanted->title, (int)wanted->block);
 }
 
 /* ---- Transforms ------------------------------------------------------------------------------------------------- */
@@ -240,10 +220,11 @@ static more_status add_stored(core_export *export, const core_export_part *part,
     if (status == MORE_OK && found.name)
         status = is_dropped(export, found.name, &dropped, error);
     bool wanted = found.row && !dropped && (part->layers < 0 || found.layer < part->layers);
+    core_export_tensor *tensor = NULL;
     if (status == MORE_OK && !wanted)
         json_array_append_new(export->left_out, core_json_text(stored));
-    core_export_tensor *tensor =
-        status == MORE_OK && wanted && !is_there(export, found.name) ? grow(export, error) : NULL;
+    else if (status == MORE_OK && !is_there(export, found.name) && !(tensor = grow(export, error)))
+        status = MORE_ERROR_MEMORY;
     if (tensor) {
         tensor->name = found.name;
         tensor->canonical = found.canonical;
@@ -259,6 +240,15 @@ static more_status add_stored(core_export *export, const core_export_part *part,
 
 /* ---- Arrays that are tensors ------------------------------------------------------------------------------------ */
 
+static more_status set_value(core_export_tensor *tensor, int64_t i, double value, more_error *error)
+{
+    if (!(fabs(value) <= FLT_MAX))
+        return more_fail(error, MORE_ERROR_CORRUPT, "tensor '%s': element %" PRId64 " is no number that an f32 holds",
+                         tensor->name, i);
+    tensor->values[i] = (float)value;
+    return MORE_OK;
+}
+
 static more_status compute(core_export *export, json_t *row, core_export_tensor *tensor, more_error *error)
 {
     const char *each = json_string_value(json_object_get(row, "each"));
@@ -267,7 +257,8 @@ static more_status compute(core_export *export, json_t *row, core_export_tensor 
     for (int64_t i = 0; i < tensor->shape[0] && status == MORE_OK; i++) {
         export->scope.index = (double)i;
         status = core_export_number(&export->scope, each ? each : "", &value, error);
-        tensor->values[i] = status == MORE_OK ? (float)value : 0;
+        if (status == MORE_OK)
+            status = set_value(tensor, i, value, error);
     }
     return status;
 }
@@ -311,9 +302,12 @@ static more_status add_computed(core_export *export, json_t *row, more_error *er
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory for tensor '%s'", name);
     if (!numbers)
         return compute(export, row, tensor, error);
-    for (int64_t i = 0; i < tensor->shape[0]; i++)
-        tensor->values[i] = (float)json_number_value(json_array_get(numbers, (size_t)i));
-    return MORE_OK;
+    more_status good = MORE_OK;
+    for (int64_t i = 0; i < tensor->shape[0] && good == MORE_OK; i++) {
+        json_t *number = json_array_get(numbers, (size_t)i);
+        good = set_value(tensor, i, json_is_number(number) ? json_number_value(number) : NAN, error);
+    }
+    return good;
 }
 
 more_status core_export_plan_tensors(core_export *export, more_error *error)

@@ -3,10 +3,10 @@
  * Values of share/layouts/gguf-write.json, which says how what a config has is written to GGUF files: numbers computed
  * from the config's keys. Internal to gguf/.
  *
- *   sum of products of numbers, names, -x, (x), and functions: sqrt(x) log(x) floor(x) pow(x, y) min(x, y) max(x, y)
- * equal(x, y) is(KEY, 'TEXT')   1 where the config has that text (or true, false) there, else 0 has(KEY)          1
- * where the config has a value there, else 0 rows(TENSOR) columns(TENSOR) rank(TENSOR)   of a tensor by its canonical
- * name length(KEY)       elements of an array
+ * Sums of products of numbers, names, -x, (x) and functions of numbers: sqrt(x), log(x), floor(x), pow(x, y), min(x,
+ * y), max(x, y), equal(x, y). Functions of the config: is(KEY, 'TEXT') is 1 where it has that text (or true, false)
+ * there, else 0; has(KEY) is 1 where it has a value there, else 0; length(KEY) is how many elements an array has.
+ * Functions of a tensor by its canonical name: rows(TENSOR), columns(TENSOR), rank(TENSOR).
  *
  * A name is pi, i (the element of an array that is being computed), one of the file's "names", a fact of the one who
  * writes, or a dotted key of the config. What a missing name is in has no value.

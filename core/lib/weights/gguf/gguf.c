@@ -15,7 +15,6 @@
 #define LEAST_PAIR 13   /* bytes: length, type, value of one */
 #define LEAST_INFO 24   /* bytes: length, dimensions, type, offset */
 #define MOST_DIMENSIONS 4
-#define ALIGNMENT 32 /* where general.alignment is absent */
 
 struct core_gguf {
     char *path;
@@ -93,7 +92,7 @@ static more_status read_pairs(core_gguf *file, core_gguf_cursor *cursor, uint64_
 static more_status find_alignment(const core_gguf *file, uint64_t *alignment, more_error *error)
 {
     json_t *json = json_object_get(file->metadata, "general.alignment");
-    json_int_t value = json ? json_integer_value(json) : ALIGNMENT;
+    json_int_t value = json ? json_integer_value(json) : CORE_GGUF_ALIGNMENT;
     if (value < 1 || value > 1 << 20 || (value & (value - 1)))
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: key 'general.alignment': %lld is no power of two", file->path,
                          (long long)value);
@@ -215,7 +214,7 @@ static more_status check_entries(core_gguf *file, more_error *error)
 static more_status read_tensors(core_gguf *file, core_gguf_cursor *cursor, const unsigned char *bytes, uint64_t count,
                                 more_error *error)
 {
-    uint64_t *places = calloc(count + 1, sizeof *places), alignment = ALIGNMENT;
+    uint64_t *places = calloc(count + 1, sizeof *places), alignment = CORE_GGUF_ALIGNMENT;
     core_tensor_table *table = &file->tensors;
     more_status status = core_tensor_table_create(table, count) && places ? MORE_OK : no_memory(file->path, error);
     for (uint64_t i = 0; i < count && status == MORE_OK; i++)

@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <llavamore/status.h>
 
+#define CORE_GGUF_ALIGNMENT 32     /* bytes, where general.alignment is absent, as in what we write */
 #define CORE_GGUF_SHORT_ARRAY 4096 /* elements; longer arrays are not in the metadata's JSON */
 
 typedef struct core_gguf core_gguf;

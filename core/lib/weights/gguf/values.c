@@ -72,8 +72,7 @@ more_status core_gguf_take_name(core_gguf_cursor *cursor, const char *what, size
 
 /* ---- Values ----------------------------------------------------------------------------------------------------- */
 
-/* Bytes of a scalar; 0 for texts, arrays and what is not known. */
-static size_t width_of(uint64_t type)
+size_t core_gguf_width(uint64_t type)
 {
     static const unsigned char widths[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     return type < sizeof widths ? widths[type] : 0;
@@ -98,7 +97,7 @@ static double real_of(const unsigned char *at, core_gguf_type type)
 /* A scalar as JSON; NULL for a number that JSON has not, a bool that is neither, and without memory. */
 static json_t *scalar(const unsigned char *at, core_gguf_type type)
 {
-    size_t width = width_of(type);
+    size_t width = core_gguf_width(type);
     uint64_t number = core_gguf_number(at, width);
     switch (type) {
     case CORE_GGUF_F32:
@@ -142,7 +141,7 @@ static more_status skip_array(core_gguf_cursor *cursor, const char *key, int dep
         status = core_gguf_take(cursor, 8, "the length of an array", &count, error);
     if (status != MORE_OK)
         return status;
-    size_t least = type == CORE_GGUF_STRING ? LENGTH : type == CORE_GGUF_ARRAY ? ARRAY_HEAD : width_of(type);
+    size_t least = type == CORE_GGUF_STRING ? LENGTH : type == CORE_GGUF_ARRAY ? ARRAY_HEAD : core_gguf_width(type);
     if (!least)
         return more_fail(error, MORE_ERROR_CORRUPT, "%s: key '%.*s': an array of type %" PRIu64 ", which is none",
                          cursor->path, SHOWN, key, type);
@@ -153,9 +152,9 @@ static more_status skip_array(core_gguf_cursor *cursor, const char *key, int dep
     if (type == CORE_GGUF_ARRAY && depth == DEEPEST)
         return bad(cursor, key, "arrays of arrays, deeper than is taken", error);
     *array = (core_gguf_array){(core_gguf_type)type, count, cursor->at};
-    if (width_of(type))
-        cursor->at += count * width_of(type);
-    for (uint64_t i = 0; i < count && !width_of(type) && status == MORE_OK; i++) {
+    if (core_gguf_width(type))
+        cursor->at += count * core_gguf_width(type);
+    for (uint64_t i = 0; i < count && !core_gguf_width(type) && status == MORE_OK; i++) {
         core_gguf_text text;
         core_gguf_array inner;
         status = type == CORE_GGUF_STRING ? core_gguf_take_text(cursor, key, &text, error)
@@ -172,7 +171,7 @@ static json_t *element(const core_gguf_array *array, const unsigned char **at)
         return text_json(&text);
     }
     json_t *json = scalar(*at, array->type);
-    *at += width_of(array->type);
+    *at += core_gguf_width(array->type);
     return json;
 }
 
@@ -220,7 +219,7 @@ more_status core_gguf_take_value(core_gguf_cursor *cursor, const char *key, json
         if (status == MORE_OK)
             *json = text_json(&text);
     } else {
-        size_t width = width_of(type);
+        size_t width = core_gguf_width(type);
         if (!width)
             return more_fail(error, MORE_ERROR_CORRUPT, "%s: key '%.*s': a value of type %" PRIu64 ", which is none",
                              cursor->path, SHOWN, key, type);

@@ -19,6 +19,8 @@ typedef struct core_gguf_text {
     size_t size;
 } core_gguf_text;
 
+/* Bytes of a scalar; 0 for texts, arrays and what is not known. */
+size_t core_gguf_width(uint64_t type);
 /* Little-endian numbers of 1 to 8 bytes; nothing is checked. */
 uint64_t core_gguf_number(const unsigned char *at, size_t width);
 

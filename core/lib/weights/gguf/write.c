@@ -2,18 +2,17 @@
 #include "weights/gguf/write.h"
 
 #include "base/file.h"
+#include "weights/gguf/values.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define FORMAT_VERSION 3
 #define NAME_LIMIT 63 /* GGML_MAX_NAME less its NUL */
 #define MOST_DIMENSIONS 4
-#define ONE_WRITE ((size_t)1 << 30) /* bytes; the system takes no more than 2 GiB at a time */
 
 struct core_gguf_writer {
     char *path, *temporary;
@@ -99,16 +98,10 @@ void core_gguf_put_text(core_gguf_writer *writer, const char *key, const char *t
     append_text(&writer->pairs, text, strlen(text));
 }
 
-static size_t width_of(core_gguf_type type)
-{
-    static const size_t widths[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-    return (size_t)type < sizeof widths / sizeof *widths ? widths[type] : 0;
-}
-
 void core_gguf_put_integer(core_gguf_writer *writer, const char *key, core_gguf_type type, int64_t value)
 {
     begin_pair(writer, key, type);
-    append_number(&writer->pairs, (uint64_t)value, width_of(type));
+    append_number(&writer->pairs, (uint64_t)value, core_gguf_width(type));
 }
 
 void core_gguf_add_real(core_gguf_writer *writer, float value)
@@ -150,7 +143,7 @@ void core_gguf_copy_array(core_gguf_writer *writer, const char *key, const core_
         core_gguf_next_text(&end, &size);
     }
     if (array->type != CORE_GGUF_STRING)
-        end += array->count * width_of(array->type);
+        end += array->count * core_gguf_width(array->type);
     core_buffer_append(&writer->pairs, array->data, (size_t)(end - array->data));
 }
 
@@ -235,17 +228,7 @@ static more_status system_error(const core_gguf_writer *writer, const char *what
 
 static more_status write_all(const core_gguf_writer *writer, const void *bytes, size_t size, more_error *error)
 {
-    const char *at = bytes;
-    while (size) {
-        ssize_t written = write(writer->fd, at, size < ONE_WRITE ? size : ONE_WRITE);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return system_error(writer, "write", error);
-        at += written;
-        size -= (size_t)written;
-    }
-    return MORE_OK;
+    return core_write_all(writer->fd, bytes, size) ? MORE_OK : system_error(writer, "write", error);
 }
 
 static more_status write_zeros(core_gguf_writer *writer, uint64_t count, more_error *error)
@@ -254,24 +237,20 @@ static more_status write_zeros(core_gguf_writer *writer, uint64_t count, more_er
     return write_all(writer, zeros, (size_t)count, error);
 }
 
-/* A new file of its own in the same folder, readable for whom the umask lets. */
+/* A file of this process beside the one that it becomes. */
 static more_status create(core_gguf_writer *writer, more_error *error)
 {
     core_buffer name = {0};
-    mode_t mask = umask(0);
-    umask(mask);
-    core_buffer_format(&name, "%s.XXXXXX", writer->path);
+    core_buffer_format(&name, "%s.%ld.tmp", writer->path, (long)getpid());
     writer->temporary = core_buffer_take(&name);
     if (!writer->temporary)
         return no_memory(writer, error);
-    writer->fd = mkostemp(writer->temporary, O_CLOEXEC);
-    if (writer->fd >= 0 && fchmod(writer->fd, 0666 & ~mask) == 0)
+    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (writer->fd >= 0)
         return MORE_OK;
     more_status status = system_error(writer, "create", error);
-    if (writer->fd < 0) {
-        free(writer->temporary);
-        writer->temporary = NULL;
-    }
+    free(writer->temporary);
+    writer->temporary = NULL;
     return status;
 }
 

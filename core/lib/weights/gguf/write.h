@@ -10,8 +10,6 @@
 #include "weights/gguf/gguf.h"
 #include "weights/gguf/quantised.h"
 
-#define CORE_GGUF_ALIGNMENT 32 /* bytes; the format's own default, so that no key says it */
-
 typedef struct core_gguf_writer core_gguf_writer;
 
 /* An empty file in memory that is to become `path`; NULL when out of memory. [one-thread-per-instance], as all here */
