@@ -22,6 +22,8 @@ typedef struct named {
 typedef struct output {
     named tensors[MOST];
     size_t count;
+    more_checkpoint *sources[MOST]; /* open until the tensors are written: their data is theirs */
+    size_t source_count;
 } output;
 
 static void stop(const char *message)
@@ -44,7 +46,6 @@ static char *rename_tensor(const char *name, char *const *rules, int count)
     return count ? NULL : strdup(name);
 }
 
-/* The checkpoint stays open, since its tensors are written at the end. */
 static void collect(output *out, const char *source, char *const *rules, int count)
 {
     const more_weights_service *weights = core_weights_service();
@@ -52,6 +53,9 @@ static void collect(output *out, const char *source, char *const *rules, int cou
     more_error error = {{0}};
     if (core_checkpoint_open(source, &checkpoint, &error) != MORE_OK)
         stop(error.message);
+    if (out->source_count == MOST)
+        stop("too many sources");
+    out->sources[out->source_count++] = checkpoint;
     for (int64_t i = 0; i < weights->count(checkpoint); i++) {
         const char *name = weights->name_at(checkpoint, i);
         named *tensor = &out->tensors[out->count];
@@ -62,6 +66,14 @@ static void collect(output *out, const char *source, char *const *rules, int cou
         if (++out->count == MOST || weights->info(checkpoint, name, &tensor->info, &error) != MORE_OK)
             stop(error.message);
     }
+}
+
+static void release(output *out)
+{
+    for (size_t i = 0; i < out->count; i++)
+        free(out->tensors[i].name);
+    for (size_t i = 0; i < out->source_count; i++)
+        core_checkpoint_release(out->sources[i]);
 }
 
 /* ---- safetensors ------------------------------------------------------------------------------------------------ */
@@ -217,5 +229,7 @@ int main(int argc, char **argv)
         write_safetensors(&out, &file);
     if (file.failed || core_file_write(argv[1], file.data, file.size, &error) != MORE_OK)
         stop(file.failed ? "out of memory" : error.message);
+    core_buffer_free(&file);
+    release(&out);
     return 0;
 }
