@@ -91,16 +91,12 @@ static void finish_block(const pair_job *job, const pair_block *b)
                          count);
 }
 
-/* Asks for the `part`-th of `parts` parts of the panels [panel, panel + panels) of columns [k, k + count). */
+/* nn_fetch_part of the panels [panel, panel + panels) of columns [k, k + count). */
 static void fetch_part(const nn_matrix *w, int64_t panel, int64_t panels, int64_t k, int64_t count, int64_t part,
                        int64_t parts)
 {
-    const int64_t line = 64, lines = nn_ceil_divide(nn_panel_bytes(w->storage, count), line);
-    for (int64_t p = 0; p < panels; p++) {
-        const char *at = nn_panel_at(w, panel + p, k);
-        for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
-            __builtin_prefetch(at + i * line, 0, 2);
-    }
+    for (int64_t p = 0; p < panels; p++)
+        nn_fetch_part(nn_panel_at(w, panel + p, k), nn_panel_bytes(w->storage, count), part, parts);
 }
 
 /* Panel and k of the group that comes after (panel, k) in the order of multiply_unit; *next_k is all columns at the

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * nn_linear with quantised weights in int8 arithmetic. All rows of activations are quantised once, into tiles that the
- * workers share. The product is cut into blocks of rows and columns, each taken by one worker, which goes through a few
- * panels at a time, K_STEPS steps at a time: that part of the panels stays in the first-level cache, 4-bit numbers
+ * workers share. The product is cut into blocks of rows and columns, each taken by one worker, which goes through
+ * K_STEPS steps of a few panels at a time: that part of the panels stays in the first-level cache, 4-bit numbers
  * unpacked to bytes once, while all tiles of the block pass by. A single tile streams the weights as they are stored.
  */
 #include "internal.h"
 
 enum {
-    K_STEPS = 8,       /* of NN_STEP columns: 17 KiB of two panels */
-    BLOCK_ROWS = 168,  /* of a block; a multiple of 6, 4 and 3 */
+    K_STEPS = 8,       /* of NN_STEP columns, a multiple of NN_X_STEPS: 17 KiB of two panels */
+    BLOCK_ROWS = 180,  /* of a block; a multiple of 6, 4 and 3; 512 rows make three */
     BLOCK_PANELS = 16, /* of a block */
     C_STRIDE = (BLOCK_PANELS + 1) * NN_PANEL,
     FEW_PANELS = 32 /* of a block when all rows make one tile */
@@ -48,11 +48,12 @@ static void quantise_tiles(void *argument, int64_t begin, int64_t end, int32_t w
     const int8_job *job = argument;
     for (int64_t tile = begin; tile < end; tile++) {
         int64_t first = first_row(job, tile), rows = first_row(job, tile + 1) - first;
-        for (int64_t step = 0; step < job->steps; step += K_STEPS) {
-            int64_t k = step * NN_STEP, count = nn_min(K_STEPS * NN_STEP, job->weight->columns - k);
-            for (int64_t r = 0; r < rows; r++)
-                job->kernels->quantise(job->args->x + (first + r) * job->args->x_stride + k, count,
-                                       job->weight->storage, rows, r, x_at(job, first, step));
+        for (int64_t r = 0; r < rows; r++) {
+            const float *x = job->args->x + (first + r) * job->args->x_stride;
+            for (int64_t step = 0; step < job->steps; step += K_STEPS) {
+                int64_t k = step * NN_STEP, count = nn_min(K_STEPS * NN_STEP, job->weight->columns - k);
+                job->kernels->quantise(x + k, count, job->weight->storage, rows, r, x_at(job, first, step));
+            }
         }
     }
 }
@@ -66,65 +67,118 @@ typedef struct block {
     char *bytes; /* unpacked panels */
 } block;
 
-/* Panels that go side by side: `count` of them, every `apart`-th from `first` on, so that each of them, part by part
- * and panel by panel, makes one stream of memory with those before and behind. */
-typedef struct group {
-    int64_t first, count, apart;
-} group;
-
-static nn_tile_int8 tile_of(const int8_job *job, const block *b, const group *g, int64_t step)
+static int64_t block_row(const int8_job *job, const block *b)
 {
-    return (nn_tile_int8){.panels = g->count,
-                          .w = nn_panel_at(job->weight, g->first, step * NN_STEP),
-                          .panel_stride = g->apart * job->panel_bytes,
-                          .c = b->c + (g->first - b->first_panel) * NN_PANEL,
-                          .c_stride = job->c_stride,
-                          .c_panel = g->apart * NN_PANEL};
+    return first_row(job, b->first_tile);
 }
 
-/* One tile of rows is bound by reading the weights: each panel from end to end, as it is stored. */
-static void multiply_few(const int8_job *job, const block *b, const group *g)
+/* Activation, bias and residual of the sums of rows [first, last). */
+static void finish_rows(const int8_job *job, const block *b, int64_t first, int64_t last)
 {
-    nn_tile_int8 tile = tile_of(job, b, g, 0);
-    tile.rows = job->args->rows;
-    tile.steps = job->steps;
-    tile.x = job->x;
-    job->kernels->few_int8[job->weight->storage - NN_FLOATS](&tile);
+    int64_t column = b->first_panel * NN_PANEL, count = nn_min(b->last_panel * NN_PANEL, job->weight->rows) - column;
+    for (int64_t row = first; row < last; row++)
+        nn_linear_finish(job->kernels, job->args, b->c + (row - block_row(job, b)) * job->c_stride, row, column, count);
 }
 
-/* All tiles of the block through a group of panels, for K_STEPS steps from `step` on. */
-static void multiply_part(const int8_job *job, const block *b, const group *g, int64_t step)
+/* One tile of rows is bound by reading the weights, as they are stored: panels [first, first + apart * count), `count`
+ * of them side by side, so that each of them and those that come after it make one long stream of memory. */
+static void stream_panels(const int8_job *job, const block *b, int64_t first, int64_t apart, int64_t count)
 {
-    nn_storage storage = job->weight->storage;
-    nn_tile_int8 tile = tile_of(job, b, g, step);
-    float *c = tile.c;
-    tile.steps = nn_min(K_STEPS, job->steps - step);
-    tile.accumulate = step > 0;
-    if (storage != NN_Q8) {
-        tile.panel_stride = K_STEPS * (nn_step_numbers(storage) + NN_STEP_BYTES8);
-        tile.w = b->bytes;
-        for (int64_t p = 0; p < g->count; p++)
-            job->kernels->unpack[storage - NN_FLOATS](nn_panel_at(job->weight, g->first + p * g->apart, step * NN_STEP),
-                                                      tile.steps, b->bytes + p * tile.panel_stride);
-    }
-    for (int64_t t = b->first_tile; t < b->last_tile; t++) {
-        int64_t row = first_row(job, t);
-        tile.rows = first_row(job, t + 1) - row;
-        tile.x = x_at(job, row, step);
-        tile.c = c + (row - first_row(job, b->first_tile)) * job->c_stride;
-        job->kernels->tile_int8[storage - NN_FLOATS](&tile);
+    nn_tile_int8 tile = {.rows = job->args->rows, .panels = count, .steps = job->steps, .x = job->x};
+    tile.panel_stride = apart * job->panel_bytes;
+    tile.c_stride = job->c_stride;
+    tile.c_panel = apart * NN_PANEL;
+    for (int64_t panel = first; panel < first + apart; panel++) {
+        tile.w = nn_panel_at(job->weight, panel, 0);
+        tile.c = b->c + (panel - b->first_panel) * NN_PANEL;
+        job->kernels->few_int8[job->weight->storage - NN_FLOATS](&tile);
     }
 }
 
-static void multiply_group(const int8_job *job, const block *b, int64_t first, int64_t count, int64_t apart)
+static void multiply_few(const int8_job *job, const block *b)
 {
-    group g = {first, count, apart};
-    if (job->tiles == 1) {
-        multiply_few(job, b, &g);
+    int64_t apart = (b->last_panel - b->first_panel) / job->group_panels;
+    int64_t rest = b->first_panel + apart * job->group_panels;
+    stream_panels(job, b, b->first_panel, apart, job->group_panels);
+    stream_panels(job, b, rest, b->last_panel - rest, 1);
+    finish_rows(job, b, 0, job->args->rows);
+}
+
+/* A group of adjacent panels, and the steps [step, step + steps) of it. */
+typedef struct part {
+    int64_t panel, panels;
+    int64_t step, steps;
+} part;
+
+static part part_at(const int8_job *job, const block *b, int64_t panel, int64_t step)
+{
+    return (part){panel, nn_min(job->group_panels, b->last_panel - panel), step, nn_min(K_STEPS, job->steps - step)};
+}
+
+/* The part that the block comes to after p; none (no steps) behind the last. */
+static part part_after(const int8_job *job, const block *b, const part *p)
+{
+    int64_t panel = p->panel + p->panels;
+    return panel < b->last_panel ? part_at(job, b, panel, p->step)
+                                 : part_at(job, b, b->first_panel, p->step + p->steps);
+}
+
+/* Where the part lies with a byte for each number, and *stride bytes from panel to panel: 4-bit numbers are unpacked.
+ */
+static const void *part_bytes(const int8_job *job, const block *b, const part *p, int64_t *stride)
+{
+    const nn_matrix *w = job->weight;
+    *stride = job->panel_bytes;
+    if (w->storage == NN_Q8)
+        return nn_panel_at(w, p->panel, p->step * NN_STEP);
+    *stride = K_STEPS * (nn_step_numbers(w->storage) + NN_STEP_BYTES8);
+    for (int64_t i = 0; i < p->panels; i++)
+        job->kernels->unpack[w->storage - NN_FLOATS](nn_panel_at(w, p->panel + i, p->step * NN_STEP), p->steps,
+                                                     b->bytes + i * *stride);
+    return b->bytes;
+}
+
+/* Asks for what is needed soon: a share of the next part, and in the last one the rows that the next tile's results go
+ * to. */
+static void fetch_ahead(const int8_job *job, const block *b, const part *next, int64_t tile)
+{
+    const nn_matrix *w = job->weight;
+    for (int64_t i = 0; i < next->panels; i++)
+        nn_fetch_part(nn_panel_at(w, next->panel + i, next->step * NN_STEP), next->steps * nn_step_bytes(w->storage),
+                      tile - b->first_tile, b->last_tile - b->first_tile);
+    if (next->steps > 0 || tile + 1 == b->last_tile)
         return;
+    int64_t column = b->first_panel * NN_PANEL, count = nn_min(b->last_panel * NN_PANEL, w->rows) - column;
+    for (int64_t row = first_row(job, tile + 1); row < first_row(job, tile + 2); row++)
+        nn_fetch_part((const char *)(job->args->y + row * job->args->y_stride + column), count * (int64_t)sizeof(float),
+                      0, 1);
+}
+
+/* All tiles of the block through a part. In the last one each is finished at once, and its results go to memory while
+ * the next is computed. */
+static void multiply_part(const int8_job *job, const block *b, const part *p)
+{
+    const part next = part_after(job, b, p);
+    nn_tile_int8 tile = {.panels = p->panels, .steps = p->steps, .accumulate = p->step > 0};
+    tile.w = part_bytes(job, b, p, &tile.panel_stride);
+    tile.c_stride = job->c_stride;
+    tile.c_panel = NN_PANEL;
+    for (int64_t t = b->first_tile; t < b->last_tile; t++) {
+        int64_t row = first_row(job, t), behind = first_row(job, t + 1);
+        tile.rows = behind - row;
+        tile.x = x_at(job, row, p->step);
+        tile.c = b->c + (row - block_row(job, b)) * job->c_stride + (p->panel - b->first_panel) * NN_PANEL;
+        fetch_ahead(job, b, &next, t);
+        job->kernels->tile_int8[job->weight->storage - NN_FLOATS](&tile);
+        if (next.steps <= 0)
+            finish_rows(job, b, row, behind);
     }
-    for (int64_t step = 0; step < job->steps; step += K_STEPS)
-        multiply_part(job, b, &g, step);
+}
+
+static void multiply_many(const int8_job *job, const block *b)
+{
+    for (part p = part_at(job, b, b->first_panel, 0); p.steps > 0; p = part_after(job, b, &p))
+        multiply_part(job, b, &p);
 }
 
 static void multiply_unit(void *argument, int64_t unit, float *scratch)
@@ -136,27 +190,28 @@ static void multiply_unit(void *argument, int64_t unit, float *scratch)
     b.last_tile = job->tiles * (row_block + 1) / job->row_blocks;
     b.first_panel = column_block * job->unit_panels;
     b.last_panel = nn_min(b.first_panel + job->unit_panels, job->weight->panels);
-    int64_t apart = (b.last_panel - b.first_panel) / job->group_panels;
-    for (int64_t i = 0; i < apart; i++)
-        multiply_group(job, &b, b.first_panel + i, job->group_panels, apart);
-    for (int64_t p = b.first_panel + apart * job->group_panels; p < b.last_panel; p++)
-        multiply_group(job, &b, p, 1, 0);
-    int64_t column = b.first_panel * NN_PANEL, row = first_row(job, b.first_tile);
-    int64_t count = nn_min(b.last_panel * NN_PANEL, job->weight->rows) - column;
-    for (int64_t r = row; r < first_row(job, b.last_tile); r++)
-        nn_linear_finish(job->kernels, job->args, b.c + (r - row) * job->c_stride, r, column, count);
+    if (job->tiles == 1)
+        multiply_few(job, &b);
+    else
+        multiply_many(job, &b);
 }
 
 /* ---- Entry ------------------------------------------------------------------------------------------------------ */
 
-/* Panels of a unit: a multiple of a group's, at most `most`, and such that the units divide evenly among the workers.
- */
+/* Panels of a unit, a multiple of a group's and at most `most`: the workers are done soonest where the one with the
+ * most units has the fewest panels; of equals, few large units, but at least four a worker. */
 static int64_t choose_panels(const int8_job *job, int64_t most)
 {
-    int64_t workers = job->context->workers, panels = job->weight->panels, step = job->group_panels;
-    int64_t units = nn_max(nn_ceil_divide(4 * workers, job->row_blocks), nn_ceil_divide(panels, most));
-    units = nn_ceil_divide(units, workers) * workers;
-    return nn_min(most, nn_ceil_divide(nn_ceil_divide(panels, units), step) * step);
+    int64_t workers = job->context->workers, panels = job->weight->panels, best = 0, best_load = INT64_MAX;
+    for (int64_t unit = job->group_panels; unit <= most; unit += job->group_panels) {
+        int64_t units = job->row_blocks * nn_ceil_divide(panels, unit);
+        int64_t load = nn_ceil_divide(units, workers) * unit;
+        if (best && (load > best_load || units < 4 * workers))
+            continue;
+        best = unit;
+        best_load = load;
+    }
+    return best;
 }
 
 static void multiply(int8_job *job)

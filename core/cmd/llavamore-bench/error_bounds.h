@@ -9,10 +9,10 @@
  *   square is at most 0.5434 on average for normal values of variance 1: 2^-p sqrt(0.5434 / 12) = 0.2128 2^-p.
  * - a block of 32 in equal steps: an error uniform in +-step/2, that is rms(step) / sqrt(12), but for the values that
  *   the steps were laid on.
- *   q8 (and activations in 8 bits): step = largest / 127, 31 of 32 values err; rms of the largest of 32 normal
- *   magnitudes: 2.3895. q4: step = largest / 8, the same. q4_1: step = (most - least) / 15, 30 of 32 err; rms of the
- *   range of 32 normal values: 4.1964. A search for better scales gains on the last two, so that for these the figure
- * is a bound from above; the f16 of the scales (2^-12) is far below all of them.
+ *   q8: step = largest / 127, 31 of 32 values err; rms of the largest of 32 normal magnitudes: 2.3895. Activations in
+ *   8 bits: the same in blocks of 128, 127 of 128 err, 2.8545. q4: step = largest / 8. q4_1: step = (most - least) /
+ * 15, 30 of 32 err; rms of the range of 32 normal values: 4.1964. A search for better scales gains on the last two, so
+ * that for these the figure is a bound from above; the f16 of the scales (2^-12) is far below all of them.
  * - sums in f32 over k terms one after another: sqrt(sum over j < k of 0.2128^2 2^-46 j) of sqrt(k), a bound from above
  *   since they are cut into blocks.
  */
@@ -39,20 +39,27 @@ static inline double error_of_weights(nn_storage storage)
                                 : step[storage] * sqrt(erring[storage] / (32.0 * 12.0));
 }
 
+/* Of activations that meet quantised weights. */
+static inline double error_of_quantised_activations(void)
+{
+    return 2.8545 / 127.0 * sqrt(127.0 / (128.0 * 12.0));
+}
+
 static inline double error_of_both(double weights, double activations)
 {
     return sqrt(weights * weights + activations * activations + weights * weights * activations * activations);
 }
 
 /* Of y against the product of the unrounded W and x. Under FAST plain weights and activations are bf16, under AUTO
- * activations that meet quantised weights are q8. A table without the instructions computes more exactly, never less.
+ * activations that meet quantised weights are 8-bit. A table without the instructions computes more exactly, never
+ * less.
  */
 static inline double error_bound(nn_storage storage, nn_arithmetic arithmetic, int64_t columns)
 {
     double weights = error_of_weights(storage), activations = 0.0;
     double sums = 0.2128 * 0x1p-23 * sqrt((double)columns / 2.0);
     if (storage >= NN_FLOATS && arithmetic != NN_ARITHMETIC_EXACT)
-        activations = error_of_weights(NN_Q8);
+        activations = error_of_quantised_activations();
     if (storage < NN_FLOATS && arithmetic == NN_ARITHMETIC_FAST) {
         activations = error_of_mantissa(7);
         if (storage != NN_BF16)

@@ -77,11 +77,11 @@ NN_INLINE void int8_block(int8_form form, int64_t rows, int64_t columns, const c
     }
 }
 
-/* A block's exact sums, scaled and added to c. `scales` are the panel's, `x_scales` the rows', `x_sums` what their sums
+/* Adds a block's exact sums to `totals`, scaled as the panel asks; `x_sums` is what the sums of the rows' numbers
  * contribute. */
 NN_INLINE void int8_scale(int8_form form, int64_t rows, int64_t columns, const char *scales, int64_t panel_stride,
-                          const char *x_scales, const char *x_sums, int8_sums sums[INT8_ROWS][INT8_COLUMNS],
-                          vec c[INT8_ROWS][INT8_COLUMNS])
+                          const char *x_sums, int8_sums sums[INT8_ROWS][INT8_COLUMNS],
+                          vec totals[INT8_ROWS][INT8_COLUMNS])
 {
     NN_UNROLL
     for (int64_t v = 0; v < columns; v++) {
@@ -90,14 +90,13 @@ NN_INLINE void int8_scale(int8_form form, int64_t rows, int64_t columns, const c
         NN_UNROLL
         for (int64_t r = 0; r < rows; r++) {
             int8_vec dot = int8_end(form.nibbles, sums[r][v], form.minima ? 0 : int8_word(x_sums + r * 4));
-            vec both = vec_mul(scale, vec_set(int8_real(x_scales + r * 4)));
-            c[r][v] = vec_fma(int8_to_float(dot), both, c[r][v]);
+            totals[r][v] = vec_fma(int8_to_float(dot), scale, totals[r][v]);
         }
         if (form.minima) {
             vec minimum = vec_load_f16((const void *)(at + NN_STEP_SCALES));
             NN_UNROLL
             for (int64_t r = 0; r < rows; r++)
-                c[r][v] = vec_fma(minimum, vec_set(int8_real(x_sums + r * 4)), c[r][v]);
+                totals[r][v] = vec_fma(minimum, vec_set(int8_real(x_sums + r * 4)), totals[r][v]);
         }
     }
 }
@@ -108,44 +107,63 @@ NN_INLINE int64_t int8_at(const nn_tile_int8 *tile, int64_t v)
     return v / PANEL_VECS * tile->c_panel + v % PANEL_VECS * VEC_LANES;
 }
 
+/* Adds a step's two blocks to the totals. x_sums and x are the first block's. */
+NN_INLINE void int8_step(int8_form form, int64_t rows, int64_t columns, const char *w, int64_t panel_stride,
+                         const char *x_sums, int64_t sums_stride, const char *x, vec totals[INT8_ROWS][INT8_COLUMNS])
+{
+    const char *numbers = w + int8_before(form);
+    for (int64_t b = 0; b < 2; b++) {
+        int8_sums sums[INT8_ROWS][INT8_COLUMNS];
+        NN_UNROLL
+        for (int64_t r = 0; r < rows; r++) {
+            NN_UNROLL
+            for (int64_t v = 0; v < columns; v++)
+                sums[r][v] = int8_begin(form.nibbles, form.minima ? 0 : int8_word(x_sums + r * 4));
+        }
+        int8_block(form, rows, columns, numbers, panel_stride, x + b * NN_BLOCK, sums);
+        int8_scale(form, rows, columns, w + b * NN_PANEL * 2, panel_stride, x_sums, sums, totals);
+        x_sums += sums_stride;
+        numbers += (form.packed ? NN_STEP_BYTES4 : NN_STEP_BYTES8) / 2;
+    }
+}
+
+/* c = factor * totals (+ c). c stays in memory: its registers are the sums'. */
+NN_INLINE void int8_add(const nn_tile_int8 *tile, int64_t rows, int64_t columns, const char *factors, bool add,
+                        vec totals[INT8_ROWS][INT8_COLUMNS], float *c)
+{
+    NN_UNROLL
+    for (int64_t r = 0; r < rows; r++) {
+        vec factor = vec_set(int8_real(factors + r * 4));
+        NN_UNROLL
+        for (int64_t v = 0; v < columns; v++) {
+            float *to = c + r * tile->c_stride + int8_at(tile, v);
+            vec_store(to, vec_fma(totals[r][v], factor, add ? vec_load(to) : vec_zero()));
+        }
+    }
+}
+
 /* rows and panels are constants; the rows are `row` and those behind it of a tile of `of` rows. */
 NN_INLINE void int8_product(int8_form form, int64_t rows, int64_t panels, const nn_tile_int8 *tile, int64_t row,
                             int64_t of)
 {
     const int64_t columns = panels * PANEL_VECS;
-    vec c[INT8_ROWS][INT8_COLUMNS];
-    const char *x = (const char *)tile->x + row * 4, *w = tile->w;
-    float *to = tile->c + row * tile->c_stride;
-    NN_UNROLL
-    for (int64_t r = 0; r < rows; r++) {
+    const char *x = (const char *)tile->x, *w = tile->w;
+    for (int64_t step = 0; step < tile->steps; step += NN_X_STEPS) {
+        const char *factors = x + row * 4;
+        vec totals[INT8_ROWS][INT8_COLUMNS];
         NN_UNROLL
-        for (int64_t v = 0; v < columns; v++)
-            c[r][v] = tile->accumulate ? vec_load(to + r * tile->c_stride + int8_at(tile, v)) : vec_zero();
-    }
-    for (int64_t step = 0; step < tile->steps; step++) {
-        const char *numbers = w + int8_before(form);
-        for (int64_t b = 0; b < 2; b++) {
-            int8_sums sums[INT8_ROWS][INT8_COLUMNS];
-            const char *x_scales = x + b * of * 4, *x_sums = x_scales + 2 * of * 4;
+        for (int64_t r = 0; r < rows; r++) {
             NN_UNROLL
-            for (int64_t r = 0; r < rows; r++) {
-                NN_UNROLL
-                for (int64_t v = 0; v < columns; v++)
-                    sums[r][v] = int8_begin(form.nibbles, form.minima ? 0 : int8_word(x_sums + r * 4));
-            }
-            int8_block(form, rows, columns, numbers, tile->panel_stride,
-                       x + of * 16 + row * (NN_STEP - 4) + b * NN_BLOCK, sums);
-            int8_scale(form, rows, columns, w + b * NN_PANEL * 2, tile->panel_stride, x_scales, x_sums, sums, c);
-            numbers += (form.packed ? NN_STEP_BYTES4 : NN_STEP_BYTES8) / 2;
+            for (int64_t v = 0; v < columns; v++)
+                totals[r][v] = vec_zero();
         }
-        x += nn_x_step_bytes(of);
-        w += int8_step_bytes(form);
-    }
-    NN_UNROLL
-    for (int64_t r = 0; r < rows; r++) {
-        NN_UNROLL
-        for (int64_t v = 0; v < columns; v++)
-            vec_store(to + r * tile->c_stride + int8_at(tile, v), c[r][v]);
+        for (int64_t i = 0; i < NN_X_STEPS && step + i < tile->steps; i++) {
+            int8_step(form, rows, columns, w, tile->panel_stride, x + (of + row) * 4, of * 4,
+                      x + of * 12 + row * NN_STEP, totals);
+            x += nn_x_step_bytes(of);
+            w += int8_step_bytes(form);
+        }
+        int8_add(tile, rows, columns, factors, step > 0 || tile->accumulate, totals, tile->c + row * tile->c_stride);
     }
 }
 
@@ -298,20 +316,25 @@ static void widen_q4_offset(const void *stored, int64_t count, float *values)
 /* ---- Rows of activations ---------------------------------------------------------------------------------------- */
 
 #define BLOCK_VECS (NN_BLOCK / VEC_LANES)
+#define SHARE_VECS (NN_X_STEPS * NN_STEP / VEC_LANES) /* that share a scale */
 
-/* A block of 32 values; `sum` is what its sum contributes. */
-NN_INLINE void int8_quantise_block(const vec x[BLOCK_VECS], nn_storage weight, float *scale, char *sum, int8_t *numbers)
+/* What values that share a scale are multiplied by to become numbers; *scale takes them back. */
+NN_INLINE float int8_choose_scale(const vec x[SHARE_VECS], float *scale)
 {
     vec most = vec_abs(x[0]);
     NN_UNROLL
-    for (int64_t v = 1; v < BLOCK_VECS; v++)
+    for (int64_t v = 1; v < SHARE_VECS; v++)
         most = int8_max_bits(most, vec_abs(x[v]));
-    float largest = int8_largest(most), inverse = 0.0f;
-    *scale = 0.0f;
-    if (!(largest < 1e-30f)) {
-        *scale = largest / 127.0f;
-        inverse = 127.0f / largest;
-    }
+    float largest = int8_largest(most);
+    bool tiny = largest < 1e-30f;
+    *scale = tiny ? 0.0f : largest / 127.0f;
+    return tiny ? 0.0f : 127.0f / largest;
+}
+
+/* A block of values; `sum` is what the sum of its numbers contributes. */
+NN_INLINE void int8_quantise_block(const vec x[BLOCK_VECS], float inverse, nn_storage weight, char *sum,
+                                   int8_t *numbers)
+{
     int8_vec total = int8_set(0);
     NN_UNROLL
     for (int64_t v = 0; v < BLOCK_VECS; v++) {
@@ -321,30 +344,36 @@ NN_INLINE void int8_quantise_block(const vec x[BLOCK_VECS], nn_storage weight, f
     }
     uint32_t whole = (uint32_t)int8_total(total);
     if (weight == NN_Q4_OFFSET) {
-        float scaled = *scale * (float)(int32_t)whole;
-        memcpy(sum, &scaled, sizeof scaled);
+        float real = (float)(int32_t)whole;
+        memcpy(sum, &real, sizeof real);
     } else {
         whole = 0u - whole * (weight == NN_Q8 ? NN_ZERO_Q8 : NN_ZERO_Q4);
         memcpy(sum, &whole, sizeof whole);
     }
 }
 
+/* Row `row` of a step of a tile of `rows` rows. */
+NN_INLINE void int8_quantise_step(const vec x[2 * BLOCK_VECS], float scale, float inverse, nn_storage weight,
+                                  int64_t rows, int64_t row, char *step)
+{
+    memcpy(step + row * 4, &scale, sizeof scale);
+    for (int64_t b = 0; b < 2; b++)
+        int8_quantise_block(x + b * BLOCK_VECS, inverse, weight, step + ((1 + b) * rows + row) * 4,
+                            (int8_t *)step + rows * 12 + row * NN_STEP + b * NN_BLOCK);
+}
+
 static void quantise(const float *x, int64_t count, nn_storage weight, int64_t rows, int64_t row, void *tile)
 {
     char *step = tile;
-    for (int64_t k = 0; k < count; k += NN_STEP, step += nn_x_step_bytes(rows)) {
-        for (int64_t b = 0; b < 2; b++) {
-            vec block[BLOCK_VECS];
-            float scale;
-            for (int64_t v = 0; v < BLOCK_VECS; v++) {
-                int64_t at = k + b * NN_BLOCK + v * VEC_LANES, left = count - at;
-                block[v] = left >= VEC_LANES ? vec_load(x + at) : left > 0 ? vec_load_part(x + at, left) : vec_zero();
-            }
-            char *scales = step + (b * rows + row) * 4;
-            int8_quantise_block(block, weight, &scale, scales + 2 * rows * 4,
-                                (int8_t *)step + rows * 16 + row * NN_STEP + b * NN_BLOCK);
-            memcpy(scales, &scale, sizeof scale);
+    for (int64_t k = 0; k < count; k += NN_X_STEPS * NN_STEP) {
+        vec values[SHARE_VECS];
+        for (int64_t v = 0; v < SHARE_VECS; v++) {
+            int64_t at = k + v * VEC_LANES, left = count - at;
+            values[v] = left >= VEC_LANES ? vec_load(x + at) : left > 0 ? vec_load_part(x + at, left) : vec_zero();
         }
+        float scale, inverse = int8_choose_scale(values, &scale);
+        for (int64_t i = 0; i < NN_X_STEPS && k + i * NN_STEP < count; i++, step += nn_x_step_bytes(rows))
+            int8_quantise_step(values + i * 2 * BLOCK_VECS, scale, inverse, weight, rows, row, step);
     }
 }
 

@@ -79,20 +79,22 @@ typedef struct nn_tile {
 } nn_tile;
 
 /* Rows of activations as 8-bit numbers, in tiles of `rows` rows. A tile is a run of steps of NN_STEP columns: scales
- * f32 [2 blocks][rows]; what the sum of a block's numbers contributes [2][rows], int32 -zero * sum where the weights
- * are stored with a zero, for NN_Q4_OFFSET f32 scale * sum; then the numbers [rows][NN_STEP]. */
+ * f32 [rows]; what the sum of the numbers of each of its two blocks contributes [2][rows], int32 -zero * sum where the
+ * weights are stored with a zero, for NN_Q4_OFFSET the sum as f32; then the numbers [rows][NN_STEP]. The steps of each
+ * NN_X_STEPS of a row (fewer at its end) have the same scale: fewer scales leave the multipliers to the products. */
+enum { NN_X_STEPS = 2 };
 static inline int64_t nn_x_step_bytes(int64_t rows)
 {
-    return rows * (NN_STEP + 16);
+    return rows * (NN_STEP + 12);
 }
 
-/* A product of a tile of quantised rows with a few quantised panels in int8 arithmetic. For each block in turn:
- * c[r, p, l] = fma(dot, scale of w * scale of x, c), the dot exact; with minima then c = fma(minimum, scale * sum of x,
- * c). */
+/* A product of a tile of quantised rows with a few quantised panels in int8 arithmetic. For each NN_X_STEPS steps in
+ * turn, from t = 0: for each block of them t = fma(dot, scale of w, t), the dot exact, and with minima t = fma(minimum,
+ * sum of x, t); then c[r, p, l] = fma(t, scale of x, c). */
 typedef struct nn_tile_int8 {
     int64_t rows;   /* 1 .. int8_rows of the table */
     int64_t panels; /* 1 .. int8_panels of the table, or with one row of few_int8 int8_stream */
-    int64_t steps;
+    int64_t steps;  /* the first of them begins a scale of x */
     const void *x;
     const void *w; /* stride from panel to panel in bytes */
     int64_t panel_stride;
@@ -151,8 +153,8 @@ typedef struct nn_kernels {
     /* `steps` steps of a panel of 4-bit numbers with a byte for each number: what stands before them is kept. */
     void (*unpack[NN_STORAGES - NN_FLOATS])(const void *w, int64_t steps, void *bytes);
     /* Quantises `count` values of a row as row `row` of a tile of `rows`, for weights stored as `weight`; columns that
-     * are missing to a whole step become zeros. Block by block scale = max|x| / 127 (0 below 1e-30; NaN where x has
-     * one), numbers rounded to nearest even. The same bits from every table. */
+     * are missing to a whole step become zeros. For each NN_X_STEPS steps scale = max|x| / 127 (0 below 1e-30;
+     * NaN where x has one), numbers rounded to nearest even. The same bits from every table. */
     void (*quantise)(const float *x, int64_t count, nn_storage weight, int64_t rows, int64_t row, void *tile);
 
     const nn_pair_kernels *pairs; /* NULL = no products of 16-bit numbers */

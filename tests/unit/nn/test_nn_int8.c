@@ -71,18 +71,18 @@ static numbers make_numbers(const nn_kernels *k, nn_storage storage, int64_t row
     for (int64_t step = 0; step < STEPS; step++) {
         uint8_t *at = n.x + step * nn_x_step_bytes(rows);
         for (int64_t r = 0; r < rows; r++) {
+            float scale = 1.0f;
+            memcpy(at + r * 4, &scale, 4);
             for (int64_t b = 0; b < 2; b++) {
-                float scale = 1.0f, scaled;
                 int32_t sum = 0;
                 for (int64_t i = 0; i < NN_BLOCK; i++) {
                     int8_t number = random_number(extreme);
-                    at[rows * 16 + r * NN_STEP + b * NN_BLOCK + i] = (uint8_t)number;
+                    at[rows * 12 + r * NN_STEP + b * NN_BLOCK + i] = (uint8_t)number;
                     sum += number;
                 }
-                scaled = (float)sum;
+                float real = (float)sum;
                 sum *= storage == NN_Q8 ? -NN_ZERO_Q8 : -NN_ZERO_Q4;
-                memcpy(at + (b * rows + r) * 4, &scale, 4);
-                memcpy(at + ((2 + b) * rows + r) * 4, storage == NN_Q4_OFFSET ? (void *)&scaled : (void *)&sum, 4);
+                memcpy(at + ((1 + b) * rows + r) * 4, storage == NN_Q4_OFFSET ? (void *)&real : (void *)&sum, 4);
             }
         }
     }
@@ -120,7 +120,7 @@ static int64_t exact_dot(const numbers *n, int64_t row, int64_t p, int64_t l)
     int64_t sum = 0;
     for (int64_t k = 0; k < STEPS * NN_STEP; k++) {
         const uint8_t *step = n->x + k / NN_STEP * nn_x_step_bytes(n->rows);
-        int8_t x = (int8_t)step[n->rows * 16 + row * NN_STEP + k % NN_STEP];
+        int8_t x = (int8_t)step[n->rows * 12 + row * NN_STEP + k % NN_STEP];
         sum += x * (stored(n, p, k, l) - zero);
     }
     return sum;
@@ -180,8 +180,10 @@ static void test_whole_numbers(void **state)
 
 /* ---- Quantised rows --------------------------------------------------------------------------------------------- */
 
-/* One block of 32, as kernels.h says. */
-static void plain_block(const float *x, int64_t count, float *scale, int8_t *q)
+enum { SHARE = NN_X_STEPS * NN_STEP };
+
+/* The columns of one scale, `count` of which exist, as kernels.h says. */
+static void plain_share(const float *x, int64_t count, float *scale, int8_t q[SHARE])
 {
     float most = 0.0f;
     bool nan = false;
@@ -190,8 +192,26 @@ static void plain_block(const float *x, int64_t count, float *scale, int8_t *q)
         most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
     }
     *scale = nan ? NAN : most < 1e-30f ? 0.0f : most / 127.0f;
-    for (int64_t i = 0; i < NN_BLOCK; i++)
+    for (int64_t i = 0; i < SHARE; i++)
         q[i] = i < count && !nan && *scale > 0.0f && !isinf(*scale) ? (int8_t)rintf(x[i] * (127.0f / most)) : 0;
+}
+
+/* What follows the scale of row `row` of a step at `at`. */
+static void check_step(const uint8_t *at, int64_t rows, int64_t row, nn_storage storage, const int8_t q[NN_STEP])
+{
+    assert_memory_equal(at + rows * 12 + row * NN_STEP, q, NN_STEP);
+    for (int64_t b = 0; b < 2; b++) {
+        int32_t got, sum = 0;
+        float got_real;
+        memcpy(&got, at + ((1 + b) * rows + row) * 4, 4);
+        memcpy(&got_real, &got, 4);
+        for (int64_t i = 0; i < NN_BLOCK; i++)
+            sum += q[b * NN_BLOCK + i];
+        if (storage == NN_Q4_OFFSET)
+            assert_true(got_real == (float)sum);
+        else
+            assert_int_equal(got, -(storage == NN_Q8 ? NN_ZERO_Q8 : NN_ZERO_Q4) * sum);
+    }
 }
 
 static void check_quantised(const nn_kernels *k, const float *x, int64_t count, nn_storage storage)
@@ -200,30 +220,16 @@ static void check_quantised(const nn_kernels *k, const float *x, int64_t count, 
     int64_t steps = nn_ceil_divide(count, NN_STEP);
     uint8_t *tile = malloc((size_t)(steps * nn_x_step_bytes(rows)));
     k->quantise(x, count, storage, rows, row, tile);
-    for (int64_t block = 0; block < 2 * steps; block++) {
-        const uint8_t *at = tile + block / 2 * nn_x_step_bytes(rows);
-        int64_t left = count - block * NN_BLOCK;
-        float scale, got_scale, got_scaled;
-        int8_t q[NN_BLOCK];
-        int32_t got_sum, sum = 0;
-        plain_block(x + block * NN_BLOCK, left < 0 ? 0 : left < NN_BLOCK ? left : NN_BLOCK, &scale, q);
-        memcpy(&got_scale, at + (block % 2 * rows + row) * 4, 4);
-        memcpy(&got_sum, at + ((2 + block % 2) * rows + row) * 4, 4);
-        memcpy(&got_scaled, &got_sum, 4);
-        if (isnan(scale)) {
-            assert_true(isnan(got_scale));
-            continue;
-        }
-        assert_true(got_scale == scale);
-        if (isinf(scale))
-            continue;
-        assert_memory_equal(at + rows * 16 + row * NN_STEP + block % 2 * NN_BLOCK, q, NN_BLOCK);
-        for (int64_t i = 0; i < NN_BLOCK; i++)
-            sum += q[i];
-        if (storage == NN_Q4_OFFSET)
-            assert_true(got_scaled == scale * (float)sum);
-        else
-            assert_int_equal(got_sum, -(storage == NN_Q8 ? NN_ZERO_Q8 : NN_ZERO_Q4) * sum);
+    for (int64_t step = 0; step < steps; step++) {
+        const uint8_t *at = tile + step * nn_x_step_bytes(rows);
+        int64_t first = step / NN_X_STEPS * SHARE;
+        float scale, got_scale;
+        int8_t q[SHARE];
+        plain_share(x + first, nn_min(SHARE, count - first), &scale, q);
+        memcpy(&got_scale, at + row * 4, 4);
+        assert_true(isnan(scale) ? isnan(got_scale) : got_scale == scale);
+        if (isfinite(scale))
+            check_step(at, rows, row, storage, q + step * NN_STEP - first);
     }
     free(tile);
 }
@@ -262,13 +268,13 @@ static void check_product(bench *b, problem *p)
 {
     problem_make(b, p);
     problem_run(b, p);
-    float *x = guarded(p->columns + NN_BLOCK);
+    float *x = guarded(p->columns + SHARE);
     for (int64_t t = 0; t < p->rows; t++) {
-        for (int64_t k = 0; k < p->columns; k += NN_BLOCK) {
+        for (int64_t k = 0; k < p->columns; k += SHARE) {
             float scale;
-            int8_t q[NN_BLOCK];
-            plain_block(p->x + t * p->columns + k, nn_min(NN_BLOCK, p->columns - k), &scale, q);
-            for (int64_t i = 0; i < NN_BLOCK; i++)
+            int8_t q[SHARE];
+            plain_share(p->x + t * p->columns + k, nn_min(SHARE, p->columns - k), &scale, q);
+            for (int64_t i = 0; i < SHARE; i++)
                 x[k + i] = scale * (float)q[i];
         }
         for (int64_t o = 0; o < p->outputs; o++) {
@@ -281,7 +287,7 @@ static void check_product(bench *b, problem *p)
                         1e-6 * (4.0 * size + fabs((double)p->b[o])));
         }
     }
-    check_guards(x, p->columns + NN_BLOCK);
+    check_guards(x, p->columns + SHARE);
     problem_free(b, p);
 }
 
