@@ -121,13 +121,23 @@ NN_INLINE void nn_fetch_part(const char *at, int64_t bytes, int64_t part, int64_
         __builtin_prefetch(at + i * line, 0, 2);
 }
 
-/* Activation, bias and residual of `count` finished sums of row `row` from output `column` on. */
-static inline void nn_linear_finish(const nn_kernels *kernels, const nn_linear_args *args, const float *c, int64_t row,
-                                    int64_t column, int64_t count)
+/* Activation, bias and residual of finished sums: rows [first, last), `count` outputs from `column` on; c is row
+ * `first`'s, its stride in floats. */
+static inline void nn_linear_finish(const nn_kernels *kernels, const nn_linear_args *args, const float *c,
+                                    int64_t c_stride, int64_t first, int64_t last, int64_t column, int64_t count)
 {
-    int64_t at = row * args->y_stride + column;
-    kernels->finish(c, count, args->bias ? args->bias + column : NULL, args->activation,
-                    args->residual ? args->residual + at : NULL, args->y + at);
+    for (int64_t row = first; row < last; row++) {
+        int64_t at = row * args->y_stride + column;
+        kernels->finish(c + (row - first) * c_stride, count, args->bias ? args->bias + column : NULL, args->activation,
+                        args->residual ? args->residual + at : NULL, args->y + at);
+    }
+}
+
+/* Asks for where these results go. */
+NN_INLINE void nn_linear_fetch(const nn_linear_args *args, int64_t first, int64_t last, int64_t column, int64_t count)
+{
+    for (int64_t row = first; row < last; row++)
+        nn_fetch_part((const char *)(args->y + row * args->y_stride + column), count * (int64_t)sizeof(float), 0, 1);
 }
 
 static inline int64_t nn_min(int64_t a, int64_t b)

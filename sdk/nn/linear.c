@@ -36,7 +36,7 @@ static void stream_row(void *argument, int64_t unit, float *scratch)
     int64_t first = unit * job->unit_panels, panels = nn_min(job->unit_panels, w->panels - first);
     job->kernels->stream[w->storage](job->args->x, w->columns, nn_panel_at(w, first, 0), w->columns * NN_PANEL, panels,
                                      scratch);
-    nn_linear_finish(job->kernels, job->args, scratch, 0, first * NN_PANEL,
+    nn_linear_finish(job->kernels, job->args, scratch, 0, 0, 1, first * NN_PANEL,
                      nn_min(panels * NN_PANEL, w->rows - first * NN_PANEL));
 }
 
@@ -74,13 +74,17 @@ static void pack_rows(const linear_job *job, const block *b, int64_t k, int64_t 
                (size_t)depth * sizeof(float));
 }
 
-/* Activation, bias and residual of a block's sums. */
-static void finish_block(const linear_job *job, const block *b, const float *c)
+/* Outputs of the block. */
+static int64_t block_count(const linear_job *job, const block *b)
 {
-    int64_t column = b->first_panel * NN_PANEL;
-    int64_t count = nn_min(b->last_panel * NN_PANEL, job->weight->rows) - column;
-    for (int64_t r = b->first_row; r < b->last_row; r++)
-        nn_linear_finish(job->kernels, job->args, c + (r - b->first_row) * job->c_stride, r, column, count);
+    return nn_min(b->last_panel * NN_PANEL, job->weight->rows) - b->first_panel * NN_PANEL;
+}
+
+/* c is the block's. */
+static void finish_rows(const linear_job *job, const block *b, const float *c, int64_t first, int64_t last)
+{
+    nn_linear_finish(job->kernels, job->args, c + (first - b->first_row) * job->c_stride, job->c_stride, first, last,
+                     b->first_panel * NN_PANEL, block_count(job, b));
 }
 
 /* Panel and k of the group that comes after (panel, k), in the order of multiply_block; the same at the end. */
@@ -93,7 +97,8 @@ static const void *group_after(const linear_job *job, const block *b, int64_t pa
     return nn_panel_at(job->weight, panel, k);
 }
 
-/* All tiles of the block through one group of panels, for terms [k, k + depth). */
+/* All tiles of the block through one group of panels, for terms [k, k + depth). The last group's are finished one by
+ * one: their results go to memory while the next is computed. */
 static void multiply_group(const linear_job *job, const block *b, const block_memory *memory, nn_tile *tile,
                            int64_t panel, int64_t k)
 {
@@ -114,13 +119,19 @@ static void multiply_group(const linear_job *job, const block *b, const block_me
         storage = NN_F32;
     }
     float *c = memory->c + (panel - b->first_panel) * NN_PANEL;
+    const bool finishes = panel + tile->panels >= b->last_panel && k + tile->depth >= w->columns;
     for (int64_t t = b->first_tile; t < b->last_tile; t++) {
         int64_t first = job->args->rows * t / job->tiles, last = job->args->rows * (t + 1) / job->tiles;
         tile->rows = last - first;
         tile->x = memory->x + (first - b->first_row) * NN_X_STRIDE;
         tile->c = c + (first - b->first_row) * job->c_stride;
+        if (finishes && t + 1 < b->last_tile)
+            nn_linear_fetch(job->args, last, job->args->rows * (t + 2) / job->tiles, b->first_panel * NN_PANEL,
+                            block_count(job, b));
         job->kernels->tile[storage](tile);
         tile->ahead_step = 0; /* the first tile has asked for all */
+        if (finishes)
+            finish_rows(job, b, memory->c, first, last);
     }
 }
 
@@ -134,7 +145,6 @@ static void multiply_block(const linear_job *job, const block *b, const block_me
         for (int64_t p = b->first_panel; p < b->last_panel; p += job->kernels->tile_panels)
             multiply_group(job, b, memory, &tile, p, k);
     }
-    finish_block(job, b, memory->c);
 }
 
 static void multiply_unit(void *argument, int64_t unit, float *scratch)
@@ -173,7 +183,7 @@ static void multiply_few(void *argument, int64_t unit, float *scratch)
             job->kernels->tile[w->storage](&tile);
         }
     }
-    finish_block(job, &b, c);
+    finish_rows(job, &b, c, b.first_row, b.last_row);
 }
 
 /* Whether all rows make one tile, their packed form fits beside the sums, and the kernels read the weights as they are.

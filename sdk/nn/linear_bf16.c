@@ -80,15 +80,16 @@ static pair_block block_at(const pair_job *job, int64_t unit, float *scratch)
     return b;
 }
 
-/* Activation, bias and residual of a block's sums. */
-static void finish_block(const pair_job *job, const pair_block *b)
+/* Outputs of the block. */
+static int64_t block_count(const pair_job *job, const pair_block *b)
 {
-    const nn_linear_args *args = job->args;
-    int64_t column = b->first_panel * NN_PANEL;
-    int64_t count = nn_min(b->last_panel * NN_PANEL, args->weight->rows) - column;
-    for (int64_t r = b->first_row; r < b->last_row; r++)
-        nn_linear_finish(job->context->kernels, args, b->c + (r - b->first_row) * C_STRIDE, job->first_row + r, column,
-                         count);
+    return nn_min(b->last_panel * NN_PANEL, job->args->weight->rows) - b->first_panel * NN_PANEL;
+}
+
+static void finish_rows(const pair_job *job, const pair_block *b, int64_t first, int64_t last)
+{
+    nn_linear_finish(job->context->kernels, job->args, b->c + (first - b->first_row) * C_STRIDE, C_STRIDE,
+                     job->first_row + first, job->first_row + last, b->first_panel * NN_PANEL, block_count(job, b));
 }
 
 /* nn_fetch_part of the panels [panel, panel + panels) of columns [k, k + count). */
@@ -115,7 +116,8 @@ static void group_after(const pair_job *job, const pair_block *b, int64_t panel,
     }
 }
 
-/* All tiles of the block through one group of panels, for the block of k that begins at k. */
+/* All tiles of the block through one group of panels, for the block of k that begins at k. The last group's are
+ * finished one by one: their results go to memory while the next is computed. */
 static void multiply_group(const pair_job *job, const pair_block *b, int64_t panel, int64_t k)
 {
     const nn_matrix *w = job->args->weight;
@@ -130,15 +132,21 @@ static void multiply_group(const pair_job *job, const pair_block *b, int64_t pan
     tile.accumulate = k > 0;
     int64_t next, next_k;
     group_after(job, b, panel, k, &next, &next_k);
+    const bool finishes = panel + tile.panels >= b->last_panel && k + count >= w->columns;
     for (int64_t t = b->first_tile; t < b->last_tile; t++) {
-        int64_t first = tile_row(job, t);
-        tile.rows = tile_row(job, t + 1) - first;
+        int64_t first = tile_row(job, t), last = tile_row(job, t + 1);
+        tile.rows = last - first;
         tile.x = job->x + k / NN_PAIR_BLOCK * job->x_block + first * NN_X_STRIDE;
         tile.c = b->c + (first - b->first_row) * C_STRIDE + (panel - b->first_panel) * NN_PANEL;
         if (next_k < w->columns)
             fetch_part(w, next, nn_min(job->kernels->tile_panels, b->last_panel - next), next_k,
                        nn_min(w->columns - next_k, NN_PAIR_BLOCK), t - b->first_tile, b->last_tile - b->first_tile);
+        if (finishes && t + 1 < b->last_tile)
+            nn_linear_fetch(job->args, job->first_row + last, job->first_row + tile_row(job, t + 2),
+                            b->first_panel * NN_PANEL, block_count(job, b));
         job->kernels->tile(&tile);
+        if (finishes)
+            finish_rows(job, b, first, last);
     }
 }
 
@@ -160,7 +168,6 @@ static void multiply_unit(void *argument, int64_t unit, float *scratch)
     }
     if (job->kernels->end)
         job->kernels->end();
-    finish_block(job, &b);
 }
 
 /* One tile of rows straight from the stored panels. */
@@ -177,7 +184,7 @@ static void multiply_few(void *argument, int64_t unit, float *scratch)
     tile.c = b.c;
     tile.c_stride = C_STRIDE;
     job->kernels->few[w->storage](&tile);
-    finish_block(job, &b);
+    finish_rows(job, &b, b.first_row, b.last_row);
 }
 
 /* ---- Entry ------------------------------------------------------------------------------------------------------ */

@@ -72,12 +72,16 @@ static int64_t block_row(const int8_job *job, const block *b)
     return first_row(job, b->first_tile);
 }
 
-/* Activation, bias and residual of the sums of rows [first, last). */
+/* Outputs of the block. */
+static int64_t block_count(const int8_job *job, const block *b)
+{
+    return nn_min(b->last_panel * NN_PANEL, job->weight->rows) - b->first_panel * NN_PANEL;
+}
+
 static void finish_rows(const int8_job *job, const block *b, int64_t first, int64_t last)
 {
-    int64_t column = b->first_panel * NN_PANEL, count = nn_min(b->last_panel * NN_PANEL, job->weight->rows) - column;
-    for (int64_t row = first; row < last; row++)
-        nn_linear_finish(job->kernels, job->args, b->c + (row - block_row(job, b)) * job->c_stride, row, column, count);
+    nn_linear_finish(job->kernels, job->args, b->c + (first - block_row(job, b)) * job->c_stride, job->c_stride, first,
+                     last, b->first_panel * NN_PANEL, block_count(job, b));
 }
 
 /* One tile of rows is bound by reading the weights, as they are stored: panels [first, first + apart * count), `count`
@@ -146,12 +150,9 @@ static void fetch_ahead(const int8_job *job, const block *b, const part *next, i
     for (int64_t i = 0; i < next->panels; i++)
         nn_fetch_part(nn_panel_at(w, next->panel + i, next->step * NN_STEP), next->steps * nn_step_bytes(w->storage),
                       tile - b->first_tile, b->last_tile - b->first_tile);
-    if (next->steps > 0 || tile + 1 == b->last_tile)
-        return;
-    int64_t column = b->first_panel * NN_PANEL, count = nn_min(b->last_panel * NN_PANEL, w->rows) - column;
-    for (int64_t row = first_row(job, tile + 1); row < first_row(job, tile + 2); row++)
-        nn_fetch_part((const char *)(job->args->y + row * job->args->y_stride + column), count * (int64_t)sizeof(float),
-                      0, 1);
+    if (next->steps <= 0 && tile + 1 < b->last_tile)
+        nn_linear_fetch(job->args, first_row(job, tile + 1), first_row(job, tile + 2), b->first_panel * NN_PANEL,
+                        block_count(job, b));
 }
 
 /* All tiles of the block through a part. In the last one each is finished at once, and its results go to memory while
