@@ -2,13 +2,13 @@
  *
  * nn_linear with quantised weights in int8 arithmetic. All rows of activations are quantised once, into tiles that the
  * workers share. The product is cut into blocks of rows and columns, each taken by one worker, which goes through
- * K_STEPS steps of a few panels at a time: that part of the panels stays in the first-level cache, 4-bit numbers
+ * a few steps of a few panels at a time: that part of the panels stays in the first-level cache, 4-bit numbers
  * unpacked to bytes once, while all tiles of the block pass by. A single tile streams the weights as they are stored.
  */
 #include "internal.h"
 
 enum {
-    K_STEPS = 8,       /* of NN_STEP columns, a multiple of NN_X_STEPS: 17 KiB of two panels */
+    MOST_STEPS = 8,    /* of a part, a multiple of NN_X_STEPS: 17 KiB of two panels */
     BLOCK_ROWS = 180,  /* of a block; a multiple of 6, 4 and 3; 512 rows make three */
     BLOCK_PANELS = 16, /* of a block */
     C_STRIDE = (BLOCK_PANELS + 1) * NN_PANEL,
@@ -20,14 +20,15 @@ typedef struct int8_job {
     const nn_kernels *kernels;
     const nn_linear_args *args;
     const nn_matrix *weight;
-    int64_t steps; /* of a row */
+    int64_t steps;      /* of a row */
+    int64_t part_steps; /* of a part of them: k goes in parts of about the same size */
     int64_t panel_bytes;
     int64_t tiles;        /* of all rows: tile t has rows [rows * t / tiles, rows * (t + 1) / tiles) */
     int64_t row_blocks;   /* block b has tiles [tiles * b / row_blocks, tiles * (b + 1) / row_blocks) */
     int64_t unit_panels;  /* of a block */
     int64_t group_panels; /* that go side by side */
     int64_t c_stride;     /* floats from row to row of a block's sums */
-    char *x;              /* quantised: K_STEPS steps of every tile, then the next steps of every tile */
+    char *x;              /* quantised: a part of every tile, then the next part of every tile */
 } int8_job;
 
 static int64_t first_row(const int8_job *job, int64_t tile)
@@ -35,10 +36,10 @@ static int64_t first_row(const int8_job *job, int64_t tile)
     return job->args->rows * tile / job->tiles;
 }
 
-/* Steps [step, ...) of the tile that begins at `row`; step is a multiple of K_STEPS. */
+/* The part that begins at `step`, of the tile that begins at `row`. */
 static char *x_at(const int8_job *job, int64_t row, int64_t step)
 {
-    int64_t steps = nn_min(K_STEPS, job->steps - step);
+    int64_t steps = nn_min(job->part_steps, job->steps - step);
     return job->x + nn_x_step_bytes(step * job->args->rows + steps * row);
 }
 
@@ -50,8 +51,8 @@ static void quantise_tiles(void *argument, int64_t begin, int64_t end, int32_t w
         int64_t first = first_row(job, tile), rows = first_row(job, tile + 1) - first;
         for (int64_t r = 0; r < rows; r++) {
             const float *x = job->args->x + (first + r) * job->args->x_stride;
-            for (int64_t step = 0; step < job->steps; step += K_STEPS) {
-                int64_t k = step * NN_STEP, count = nn_min(K_STEPS * NN_STEP, job->weight->columns - k);
+            for (int64_t step = 0; step < job->steps; step += job->part_steps) {
+                int64_t k = step * NN_STEP, count = nn_min(job->part_steps * NN_STEP, job->weight->columns - k);
                 job->kernels->quantise(x + k, count, job->weight->storage, rows, r, x_at(job, first, step));
             }
         }
@@ -116,7 +117,8 @@ typedef struct part {
 
 static part part_at(const int8_job *job, const block *b, int64_t panel, int64_t step)
 {
-    return (part){panel, nn_min(job->group_panels, b->last_panel - panel), step, nn_min(K_STEPS, job->steps - step)};
+    return (part){panel, nn_min(job->group_panels, b->last_panel - panel), step,
+                  nn_min(job->part_steps, job->steps - step)};
 }
 
 /* The part that the block comes to after p; none (no steps) behind the last. */
@@ -135,7 +137,7 @@ static const void *part_bytes(const int8_job *job, const block *b, const part *p
     *stride = job->panel_bytes;
     if (w->storage == NN_Q8)
         return nn_panel_at(w, p->panel, p->step * NN_STEP);
-    *stride = K_STEPS * (nn_step_numbers(w->storage) + NN_STEP_BYTES8);
+    *stride = job->part_steps * (nn_step_numbers(w->storage) + NN_STEP_BYTES8);
     for (int64_t i = 0; i < p->panels; i++)
         job->kernels->unpack[w->storage - NN_FLOATS](nn_panel_at(w, p->panel + i, p->step * NN_STEP), p->steps,
                                                      b->bytes + i * *stride);
@@ -239,6 +241,8 @@ bool nn_linear_int8(nn_context *context, const nn_linear_args *args)
     if (!arena)
         return false;
     job.steps = nn_ceil_divide(w->columns, NN_STEP);
+    int64_t parts = nn_ceil_divide(job.steps, MOST_STEPS);
+    job.part_steps = nn_ceil_divide(job.steps, parts * NN_X_STEPS) * NN_X_STEPS;
     job.panel_bytes = nn_panel_bytes(w->storage, w->columns);
     job.tiles = nn_ceil_divide(args->rows, context->kernels->int8_rows);
     job.x = (char *)nn_arena_f32(arena, nn_x_step_bytes(job.steps * args->rows) / (int64_t)sizeof(float));
