@@ -201,14 +201,15 @@ static void multiply_unit(void *argument, int64_t unit, float *scratch)
 
 /* ---- Entry ------------------------------------------------------------------------------------------------------ */
 
-/* Panels of a unit, a multiple of a group's and at most `most`: the workers are done soonest where the one with the
- * most units has the fewest panels; of equals, few large units, but at least four a worker. */
+/* Panels of a unit, a multiple of a group's and at most `most`, such that the worker with the most units is done
+ * soonest; beginning a unit costs about what a panel does. At least four units a worker, where there are as many
+ * groups. */
 static int64_t choose_panels(const int8_job *job, int64_t most)
 {
     int64_t workers = job->context->workers, panels = job->weight->panels, best = 0, best_load = INT64_MAX;
     for (int64_t unit = job->group_panels; unit <= most; unit += job->group_panels) {
         int64_t units = job->row_blocks * nn_ceil_divide(panels, unit);
-        int64_t load = nn_ceil_divide(units, workers) * unit;
+        int64_t load = nn_ceil_divide(units, workers) * (unit + 1);
         if (best && (load > best_load || units < 4 * workers))
             continue;
         best = unit;

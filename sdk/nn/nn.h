@@ -30,7 +30,7 @@ const char *nn_context_kernels(const nn_context *context);
 
 /* The arithmetic of nn_linear. */
 typedef enum nn_arithmetic {
-    NN_ARITHMETIC_AUTO,  /* f32 for float weights; for quantised ones activations become 8-bit blocks, int8 products */
+    NN_ARITHMETIC_AUTO,  /* f32 for float weights; for quantised ones activations become 8-bit numbers, int8 products */
     NN_ARITHMETIC_EXACT, /* f32 always, quantised weights widened to what they stand for */
     NN_ARITHMETIC_FAST,  /* float weights too in 16-bit products where the CPU has them, else as AUTO */
 } nn_arithmetic;

@@ -9,6 +9,18 @@ folder() {
     esac
 }
 
+# left_out FAMILY CASE...: true, and says so, where the family's figures are left out: under sanitizers, which take minutes
+# for each and look for what one family shows
+left_out() {
+    [ -n "${sanitized-}" ] && [ "$1" != llama ] || return 1
+    shift
+    for case; do
+        echo "[ RUN      ] $case"
+        echo "    skipped: under sanitizers only llama's figures are computed"
+        echo "[  SKIPPED ] $case"
+    done
+}
+
 # recast FAMILY TYPE: its checkpoint with all tensors as f32 or bf16
 recast() {
     from=$source/share/tiny/$(folder "$1")

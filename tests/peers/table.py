@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The table of tests/peers/run, of the folder with its results: a file "peers" of lines "FORMAT PROGRAM PREFILL DECODE"
-or "image PROGRAM MILLISECONDS", and the reports of llavamore-bench, one file a round."""
+"""The table of tests/peers/run, of the folder with its results: a file "peers" of lines "FORMAT PROGRAM PREFILL DECODE
+READ READ" (tokens/s, and what memory gave in GB/s before and after) or "image PROGRAM MILLISECONDS", and the reports of
+llavamore-bench, one file a round."""
 import collections
 import json
 import pathlib
@@ -15,6 +16,9 @@ for line in (folder / "peers").read_text().splitlines():
     for kind, number in zip(["image"] if what == "image" else ["prefill", "decode"], numbers):
         if float(number) > 0:
             peers[what, kind, program].append(float(number))
+    if len(numbers) == 4 and float(numbers[1]) > 0:
+        read = (float(numbers[2]) + float(numbers[3])) / 2 * 1e9
+        peers[what, "tokens a byte", program].append(float(numbers[1]) / read)
 
 
 def ours(pattern, name):
@@ -43,7 +47,10 @@ def line(title, rows, what, kind, digits, less):
     best, cells = None, []
     for program in ("llama.cpp", "ik_llama.cpp"):
         found = [value / 1000 if less else value for value in peers[what, kind, program]]
-        cells.append(spread(found, digits))
+        share = ""
+        if kind == "decode" and peers[what, "tokens a byte", program]:
+            share = f", {100 * rows[0]['bytes'] * statistics.median(peers[what, 'tokens a byte', program]):.0f}% of read"
+        cells.append(spread(found, digits) + share)
         if found:
             middle = statistics.median(found)
             best = middle if best is None else (min if less else max)(best, middle)

@@ -9,10 +9,12 @@
  *   square is at most 0.5434 on average for normal values of variance 1: 2^-p sqrt(0.5434 / 12) = 0.2128 2^-p.
  * - a block of 32 in equal steps: an error uniform in +-step/2, that is rms(step) / sqrt(12), but for the values that
  *   the steps were laid on.
- *   q8: step = largest / 127, 31 of 32 values err; rms of the largest of 32 normal magnitudes: 2.3895. Activations in
- *   8 bits: the same in blocks of 128, 127 of 128 err, 2.8545. q4: step = largest / 8. q4_1: step = (most - least) /
- * 15, 30 of 32 err; rms of the range of 32 normal values: 4.1964. A search for better scales gains on the last two, so
- * that for these the figure is a bound from above; the f16 of the scales (2^-12) is far below all of them.
+ *   q8: step = largest / 127, 31 of 32 values err; rms of the largest of 32 normal magnitudes: 2.3895.
+ *   Activations in 8 bits: the same in blocks of 128; 127 of 128 err, 2.8545.
+ *   q4: step = largest / 8, else as q8.
+ *   q4_1: step = (most - least) / 15, 30 of 32 err; rms of the range of 32 normal values: 4.1964.
+ *   A search for better scales gains on the last two, for which the figure is therefore a bound from above; the f16 of
+ *   the scales (2^-12) is far below all of them.
  * - sums in f32 over k terms one after another: sqrt(sum over j < k of 0.2128^2 2^-46 j) of sqrt(k), a bound from above
  *   since they are cut into blocks.
  */

@@ -103,13 +103,16 @@ static float bell(uint64_t bits)
     return (float)(sum - 2 * 0xffff) * (1.7320508f / 65536.0f);
 }
 
-static float round_to(const char *format, float value)
+enum { CHUNK = 256 /* elements that are drawn before they are rounded, so that each of the loops is a plain one */ };
+
+static void round_to(const char *format, float *values, int64_t count)
 {
     if (!strcmp(format, "f16"))
-        return core_f16_to_f32(core_f32_to_f16(value));
-    if (!strcmp(format, "bf16"))
-        return core_bf16_to_f32(core_f32_to_bf16(value));
-    return value;
+        for (int64_t i = 0; i < count; i++)
+            values[i] = core_f16_to_f32(core_f32_to_f16(values[i]));
+    else if (!strcmp(format, "bf16"))
+        for (int64_t i = 0; i < count; i++)
+            values[i] = core_bf16_to_f32(core_f32_to_bf16(values[i]));
 }
 
 bool core_synthetic_fill(const core_tensor_entry *entry, uint64_t seed, int64_t first, int64_t stride, int64_t count,
@@ -120,10 +123,15 @@ bool core_synthetic_fill(const core_tensor_entry *entry, uint64_t seed, int64_t 
     bool weight = length >= 7 && !strcmp(entry->name + length - 7, ".weight");
     float centre = entry->rank == 1 && weight && strstr(entry->name, "norm") ? 1.0f : 0.0f;
     unsigned char *place = to;
-    for (int64_t i = 0; i < count; i++, place += dtype.bits / 8) {
-        uint64_t counter = (uint64_t)(first + i * stride);
-        float value = round_to(entry->format, centre + 0.02f * bell(mix(key + counter * 0x9e3779b97f4a7c15u)));
-        if (!core_convert("f32", (const unsigned char *)&value, 1, 1, dtype, place))
+    for (int64_t done = 0; done < count; done += CHUNK) {
+        float values[CHUNK];
+        int64_t chunk = count - done < CHUNK ? count - done : CHUNK;
+        for (int64_t i = 0; i < chunk; i++) {
+            uint64_t counter = (uint64_t)(first + (done + i) * stride);
+            values[i] = centre + 0.02f * bell(mix(key + counter * 0x9e3779b97f4a7c15u));
+        }
+        round_to(entry->format, values, chunk);
+        if (!core_convert("f32", (const unsigned char *)values, 1, chunk, dtype, place + done * (dtype.bits / 8)))
             return false;
     }
     return true;

@@ -159,7 +159,7 @@ NN_INLINE void int8_product(int8_form form, int64_t rows, int64_t panels, const 
         }
         for (int64_t i = 0; i < NN_X_STEPS && step + i < tile->steps; i++) {
             int8_step(form, rows, columns, w, tile->panel_stride, x + (of + row) * 4, of * 4,
-                      x + of * 12 + row * NN_STEP, totals);
+                      x + of * NN_X_HEAD + row * NN_STEP, totals);
             x += nn_x_step_bytes(of);
             w += int8_step_bytes(form);
         }
@@ -359,7 +359,7 @@ NN_INLINE void int8_quantise_step(const vec x[2 * BLOCK_VECS], float scale, floa
     memcpy(step + row * 4, &scale, sizeof scale);
     for (int64_t b = 0; b < 2; b++)
         int8_quantise_block(x + b * BLOCK_VECS, inverse, weight, step + ((1 + b) * rows + row) * 4,
-                            (int8_t *)step + rows * 12 + row * NN_STEP + b * NN_BLOCK);
+                            (int8_t *)step + rows * NN_X_HEAD + row * NN_STEP + b * NN_BLOCK);
 }
 
 static void quantise(const float *x, int64_t count, nn_storage weight, int64_t rows, int64_t row, void *tile)

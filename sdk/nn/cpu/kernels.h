@@ -3,9 +3,9 @@
  * The table of CPU kernels: one a variant (baseline, avx2, ..., amx: see select.c), all with the same meaning. Kernels
  * work in the calling thread on memory that the operators of sdk/nn prepared, and allocate nothing.
  *
- * Order of summation, the same in every kernel of a table, so that a row's result depends on nothing but the row: a
- * product over k is cut into blocks of NN_K_BLOCK; within a block terms are added for ascending k starting from 0; the
- * blocks' sums are added in their order.
+ * Order of summation (of int8 products: see nn_tile_int8), the same in every kernel of a table, so that a row's result
+ * depends on nothing but the row: a product over k is cut into blocks of NN_K_BLOCK; within a block terms are added for
+ * ascending k starting from 0; the blocks' sums are added in their order.
  */
 #ifndef NN_CPU_KERNELS_H
 #define NN_CPU_KERNELS_H
@@ -82,10 +82,13 @@ typedef struct nn_tile {
  * f32 [rows]; what the sum of the numbers of each of its two blocks contributes [2][rows], int32 -zero * sum where the
  * weights are stored with a zero, for NN_Q4_OFFSET the sum as f32; then the numbers [rows][NN_STEP]. The steps of each
  * NN_X_STEPS of a row (fewer at its end) have the same scale: fewer scales leave the multipliers to the products. */
-enum { NN_X_STEPS = 2 };
+enum {
+    NN_X_STEPS = 2,
+    NN_X_HEAD = 12 /* bytes of a row before the numbers */
+};
 static inline int64_t nn_x_step_bytes(int64_t rows)
 {
-    return rows * (NN_STEP + 12);
+    return rows * (NN_X_HEAD + NN_STEP);
 }
 
 /* A product of a tile of quantised rows with a few quantised panels in int8 arithmetic. For each NN_X_STEPS steps in

@@ -77,7 +77,7 @@ static numbers make_numbers(const nn_kernels *k, nn_storage storage, int64_t row
                 int32_t sum = 0;
                 for (int64_t i = 0; i < NN_BLOCK; i++) {
                     int8_t number = random_number(extreme);
-                    at[rows * 12 + r * NN_STEP + b * NN_BLOCK + i] = (uint8_t)number;
+                    at[rows * NN_X_HEAD + r * NN_STEP + b * NN_BLOCK + i] = (uint8_t)number;
                     sum += number;
                 }
                 float real = (float)sum;
@@ -120,7 +120,7 @@ static int64_t exact_dot(const numbers *n, int64_t row, int64_t p, int64_t l)
     int64_t sum = 0;
     for (int64_t k = 0; k < STEPS * NN_STEP; k++) {
         const uint8_t *step = n->x + k / NN_STEP * nn_x_step_bytes(n->rows);
-        int8_t x = (int8_t)step[n->rows * 12 + row * NN_STEP + k % NN_STEP];
+        int8_t x = (int8_t)step[n->rows * NN_X_HEAD + row * NN_STEP + k % NN_STEP];
         sum += x * (stored(n, p, k, l) - zero);
     }
     return sum;
@@ -199,7 +199,7 @@ static void plain_share(const float *x, int64_t count, float *scale, int8_t q[SH
 /* What follows the scale of row `row` of a step at `at`. */
 static void check_step(const uint8_t *at, int64_t rows, int64_t row, nn_storage storage, const int8_t q[NN_STEP])
 {
-    assert_memory_equal(at + rows * 12 + row * NN_STEP, q, NN_STEP);
+    assert_memory_equal(at + rows * NN_X_HEAD + row * NN_STEP, q, NN_STEP);
     for (int64_t b = 0; b < 2; b++) {
         int32_t got, sum = 0;
         float got_real;
@@ -263,31 +263,41 @@ static void test_quantised_rows(void **state)
 
 /* ---- nn_linear -------------------------------------------------------------------------------------------------- */
 
-/* The product of quantised activations and weights in doubles, within what adding the blocks in f32 rounds. */
+/* Row t of x as its numbers stand for it; `rounded` has room for whole shares. */
+static void round_row(const problem *p, int64_t t, float *rounded)
+{
+    for (int64_t k = 0; k < p->columns; k += SHARE) {
+        float scale;
+        int8_t q[SHARE];
+        plain_share(p->x + t * p->x_stride + k, nn_min(SHARE, p->columns - k), &scale, q);
+        for (int64_t i = 0; i < SHARE; i++)
+            rounded[k + i] = scale * (float)q[i];
+    }
+}
+
+/* The product of quantised activations and weights in doubles, within what adding the blocks in f32 rounds. Activations
+ * are at most 1.13 times as steep as the identity. */
 static void check_product(bench *b, problem *p)
 {
     problem_make(b, p);
     problem_run(b, p);
     float *x = guarded(p->columns + SHARE);
     for (int64_t t = 0; t < p->rows; t++) {
-        for (int64_t k = 0; k < p->columns; k += SHARE) {
-            float scale;
-            int8_t q[SHARE];
-            plain_share(p->x + t * p->columns + k, nn_min(SHARE, p->columns - k), &scale, q);
-            for (int64_t i = 0; i < SHARE; i++)
-                x[k + i] = scale * (float)q[i];
-        }
+        round_row(p, t, x);
         for (int64_t o = 0; o < p->outputs; o++) {
-            double sum = 0.0, size = 0.0;
+            double sum = 0.0, size = 0.0, bias = p->bias ? (double)p->b[o] : 0.0;
+            double residual = p->residual ? (double)p->r[t * p->y_stride + o] : 0.0;
             for (int64_t k = 0; k < p->columns; k++) {
                 sum += (double)x[k] * (double)p->w[o * p->columns + k];
                 size += fabs((double)x[k] * (double)p->w[o * p->columns + k]);
             }
-            check_close("int8", t, o, (double)p->y[t * p->outputs + o], sum + (double)p->b[o],
-                        1e-6 * (4.0 * size + fabs((double)p->b[o])));
+            check_close("int8", t, o, (double)p->y[t * p->y_stride + o],
+                        activation_of(p->activation, sum + bias) + residual,
+                        1.13e-6 * (4.0 * size + fabs(bias)) + 1e-6);
         }
     }
     check_guards(x, p->columns + SHARE);
+    problem_check_gaps(p);
     problem_free(b, p);
 }
 
@@ -297,12 +307,18 @@ static void products(bench *b)
     static const int64_t rows[] = {1, 2, 3, 5, 7, 12, 13, 31, 170};
     static const int64_t outputs[] = {1, 15, 16, 17, 33, 80, 150};
     for (int i = 0; i < 24; i++) {
-        problem p = {.rows = pick(rows, 9), .columns = columns[i % 8], .outputs = pick(outputs, 7), .bias = true};
+        problem p = {.rows = pick(rows, 9), .columns = columns[i % 8], .outputs = pick(outputs, 7)};
         p.storage = kinds[i % KINDS];
+        problem_vary(&p);
         check_product(b, &p);
     }
-    check_product(
-        b, &(problem){.rows = 2, .columns = 4304, .outputs = 37, .bias = true, .storage = kinds[random_int(0, 2)]});
+    problem wide = {.rows = 2, .columns = 4304, .outputs = 37, .bias = true, .storage = kinds[random_int(0, 2)]};
+    check_product(b, &wide);
+    for (int i = 0; i < KINDS; i++) { /* whole parts, and several of them */
+        problem whole = {.rows = random_int(13, 31), .columns = 1024, .outputs = 90, .storage = kinds[i]};
+        whole.residual = whole.in_place = true;
+        check_product(b, &whole);
+    }
 }
 
 static void test_products(void **state)
@@ -319,7 +335,7 @@ static void row_alone(bench *b)
         problem p = {.rows = 181, .columns = 1100, .outputs = 101 + 300 * (kind == 0), .storage = kinds[kind]};
         bench other = bench_open("baseline", 2);
         other.nn->kernels = b->nn->kernels;
-        p.bias = true;
+        p.bias = p.residual = p.in_place = true;
         problem_make(b, &p);
         problem_run(b, &p);
         for (int i = 0; i < 6; i++)
