@@ -229,7 +229,7 @@ static void check_quantised(const nn_kernels *k, const float *x, int64_t count, 
         memcpy(&got_scale, at + row * 4, 4);
         assert_true(isnan(scale) ? isnan(got_scale) : got_scale == scale);
         if (isfinite(scale))
-            check_step(at, rows, row, storage, q + step * NN_STEP - first);
+            check_step(at, rows, row, storage, q + (step * NN_STEP - first));
     }
     free(tile);
 }
