@@ -112,6 +112,13 @@ static inline const char *nn_panel_at(const nn_matrix *matrix, int64_t panel, in
            nn_panel_bytes(matrix->storage, k);
 }
 
+/* Rows of the matrix in panels [first, last): the last panel may be filled up. */
+static inline int64_t nn_panel_rows(const nn_matrix *matrix, int64_t first, int64_t last)
+{
+    int64_t end = last * NN_PANEL;
+    return (end < matrix->rows ? end : matrix->rows) - first * NN_PANEL;
+}
+
 /* Asks for the `part`-th of `parts` parts of the `bytes` bytes at `at`, which are needed soon. NN_INLINE, since gcc 12
  * drops a call of what only prefetches. */
 NN_INLINE void nn_fetch_part(const char *at, int64_t bytes, int64_t part, int64_t parts)

@@ -37,7 +37,7 @@ static void stream_row(void *argument, int64_t unit, float *scratch)
     job->kernels->stream[w->storage](job->args->x, w->columns, nn_panel_at(w, first, 0), w->columns * NN_PANEL, panels,
                                      scratch);
     nn_linear_finish(job->kernels, job->args, scratch, 0, 0, 1, first * NN_PANEL,
-                     nn_min(panels * NN_PANEL, w->rows - first * NN_PANEL));
+                     nn_panel_rows(w, first, first + panels));
 }
 
 /* One worker's memory for a block. */
@@ -74,17 +74,11 @@ static void pack_rows(const linear_job *job, const block *b, int64_t k, int64_t 
                (size_t)depth * sizeof(float));
 }
 
-/* Outputs of the block. */
-static int64_t block_count(const linear_job *job, const block *b)
-{
-    return nn_min(b->last_panel * NN_PANEL, job->weight->rows) - b->first_panel * NN_PANEL;
-}
-
 /* c is the block's. */
 static void finish_rows(const linear_job *job, const block *b, const float *c, int64_t first, int64_t last)
 {
     nn_linear_finish(job->kernels, job->args, c + (first - b->first_row) * job->c_stride, job->c_stride, first, last,
-                     b->first_panel * NN_PANEL, block_count(job, b));
+                     b->first_panel * NN_PANEL, nn_panel_rows(job->weight, b->first_panel, b->last_panel));
 }
 
 /* Panel and k of the group that comes after (panel, k), in the order of multiply_block; the same at the end. */
@@ -127,7 +121,7 @@ static void multiply_group(const linear_job *job, const block *b, const block_me
         tile->c = c + (first - b->first_row) * job->c_stride;
         if (finishes && t + 1 < b->last_tile)
             nn_linear_fetch(job->args, last, job->args->rows * (t + 2) / job->tiles, b->first_panel * NN_PANEL,
-                            block_count(job, b));
+                            nn_panel_rows(job->weight, b->first_panel, b->last_panel));
         job->kernels->tile[storage](tile);
         tile->ahead_step = 0; /* the first tile has asked for all */
         if (finishes)

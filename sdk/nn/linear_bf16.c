@@ -80,16 +80,11 @@ static pair_block block_at(const pair_job *job, int64_t unit, float *scratch)
     return b;
 }
 
-/* Outputs of the block. */
-static int64_t block_count(const pair_job *job, const pair_block *b)
-{
-    return nn_min(b->last_panel * NN_PANEL, job->args->weight->rows) - b->first_panel * NN_PANEL;
-}
-
 static void finish_rows(const pair_job *job, const pair_block *b, int64_t first, int64_t last)
 {
     nn_linear_finish(job->context->kernels, job->args, b->c + (first - b->first_row) * C_STRIDE, C_STRIDE,
-                     job->first_row + first, job->first_row + last, b->first_panel * NN_PANEL, block_count(job, b));
+                     job->first_row + first, job->first_row + last, b->first_panel * NN_PANEL,
+                     nn_panel_rows(job->args->weight, b->first_panel, b->last_panel));
 }
 
 /* nn_fetch_part of the panels [panel, panel + panels) of columns [k, k + count). */
@@ -143,7 +138,7 @@ static void multiply_group(const pair_job *job, const pair_block *b, int64_t pan
                        nn_min(w->columns - next_k, NN_PAIR_BLOCK), t - b->first_tile, b->last_tile - b->first_tile);
         if (finishes && t + 1 < b->last_tile)
             nn_linear_fetch(job->args, job->first_row + last, job->first_row + tile_row(job, t + 2),
-                            b->first_panel * NN_PANEL, block_count(job, b));
+                            b->first_panel * NN_PANEL, nn_panel_rows(job->args->weight, b->first_panel, b->last_panel));
         job->kernels->tile(&tile);
         if (finishes)
             finish_rows(job, b, first, last);

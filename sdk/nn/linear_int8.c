@@ -73,16 +73,10 @@ static int64_t block_row(const int8_job *job, const block *b)
     return first_row(job, b->first_tile);
 }
 
-/* Outputs of the block. */
-static int64_t block_count(const int8_job *job, const block *b)
-{
-    return nn_min(b->last_panel * NN_PANEL, job->weight->rows) - b->first_panel * NN_PANEL;
-}
-
 static void finish_rows(const int8_job *job, const block *b, int64_t first, int64_t last)
 {
     nn_linear_finish(job->kernels, job->args, b->c + (first - block_row(job, b)) * job->c_stride, job->c_stride, first,
-                     last, b->first_panel * NN_PANEL, block_count(job, b));
+                     last, b->first_panel * NN_PANEL, nn_panel_rows(job->weight, b->first_panel, b->last_panel));
 }
 
 /* One tile of rows is bound by reading the weights, as they are stored: panels [first, first + apart * count), `count`
@@ -152,9 +146,9 @@ static void fetch_ahead(const int8_job *job, const block *b, const part *next, i
     for (int64_t i = 0; i < next->panels; i++)
         nn_fetch_part(nn_panel_at(w, next->panel + i, next->step * NN_STEP), next->steps * nn_step_bytes(w->storage),
                       tile - b->first_tile, b->last_tile - b->first_tile);
-    if (next->steps <= 0 && tile + 1 < b->last_tile)
+    if (next->steps == 0 && tile + 1 < b->last_tile)
         nn_linear_fetch(job->args, first_row(job, tile + 1), first_row(job, tile + 2), b->first_panel * NN_PANEL,
-                        block_count(job, b));
+                        nn_panel_rows(job->weight, b->first_panel, b->last_panel));
 }
 
 /* All tiles of the block through a part. In the last one each is finished at once, and its results go to memory while
@@ -173,7 +167,7 @@ static void multiply_part(const int8_job *job, const block *b, const part *p)
         tile.c = b->c + (row - block_row(job, b)) * job->c_stride + (p->panel - b->first_panel) * NN_PANEL;
         fetch_ahead(job, b, &next, t);
         job->kernels->tile_int8[job->weight->storage - NN_FLOATS](&tile);
-        if (next.steps <= 0)
+        if (next.steps == 0)
             finish_rows(job, b, row, behind);
     }
 }
