@@ -4,6 +4,7 @@
 sdkincludedir = $(includedir)/llavamore
 dist_sdkinclude_HEADERS = \
 	sdk/include/llavamore/backbone.h \
+	sdk/include/llavamore/cuda.h \
 	sdk/include/llavamore/functions.h \
 	sdk/include/llavamore/host.h \
 	sdk/include/llavamore/language.h \

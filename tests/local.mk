@@ -5,6 +5,7 @@ EXTRA_DIST += tests/peers/make_gguf.py tests/peers/run tests/peers/table.py
 EXTRA_DIST += tests/count tests/installed/headers tests/installed/run
 include tests/accuracy/local.mk
 include tests/cli/local.mk
+include tests/cudaemu/local.mk
 include tests/gguf/local.mk
 include tests/parity/local.mk
 include tests/presets/local.mk

@@ -14,6 +14,7 @@ include_HEADERS = core/include/llavamore.h
 include core/lib/base/local.mk
 include core/lib/plugin/local.mk
 include core/lib/config/local.mk
+include core/lib/device/local.mk
 include core/lib/weights/local.mk
 include core/lib/image/local.mk
 include core/lib/text/local.mk

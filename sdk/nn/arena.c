@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Arenas: the activations of one forward call. Chunks of host memory are handed out from the front and kept; an arena
+ * Arenas: the activations of one forward call. Chunks of memory are handed out from the front and kept; an arena
  * that needed several is given one large chunk the next time.
  */
 #include <stdlib.h>
@@ -25,7 +25,7 @@ struct nn_arena {
 static void release_chunks(nn_arena *arena)
 {
     for (int32_t i = 0; i < arena->count; i++)
-        nn_release(arena->context, arena->chunks[i].values);
+        nn_free(arena->context, arena->chunks[i].values);
     arena->count = 0;
 }
 
@@ -63,7 +63,7 @@ float *nn_arena_f32(nn_arena *arena, int64_t count)
     chunk *c = &arena->chunks[arena->count];
     c->size = nn_max(count, arena->wanted);
     c->used = count;
-    c->values = nn_allocate(arena->context, c->size, sizeof(float));
+    c->values = nn_place(arena->context, c->size, sizeof(float), "activations");
     if (!c->values)
         return NULL;
     arena->count++;
@@ -71,6 +71,21 @@ float *nn_arena_f32(nn_arena *arena, int64_t count)
     if (arena->wanted < INT64_MAX / 16)
         arena->wanted *= 2;
     return c->values;
+}
+
+const float *nn_bring(nn_arena *arena, const float *values, int64_t count)
+{
+    if (nn_on_host(arena->context))
+        return values;
+    float *there = nn_arena_f32(arena, count);
+    if (there)
+        nn_copy(arena->context, there, values, (size_t)count * sizeof *values);
+    return there;
+}
+
+float *nn_stand_in(nn_arena *arena, float *values, int64_t count)
+{
+    return nn_on_host(arena->context) ? values : nn_arena_f32(arena, count);
 }
 
 void nn_arena_end(nn_context *context, nn_arena *arena)

@@ -244,9 +244,9 @@ static void attend_image(void *argument, int64_t unit, float *scratch)
     }
 }
 
-void nn_attention_full(nn_context *context, const float *query, const float *key, const float *value, int64_t stride,
-                       int64_t batch, int64_t rows, const int64_t *counts, int64_t heads, int64_t head_dimension,
-                       float scale, float *y)
+void nn_host_attention_full(nn_context *context, const float *query, const float *key, const float *value,
+                            int64_t stride, int64_t batch, int64_t rows, const int64_t *counts, int64_t heads,
+                            int64_t head_dimension, float scale, float *y)
 {
     const nn_kernels *kernels = context->kernels;
     int64_t d = head_dimension, block = NN_BLOCK_PAGES * page_floats(d);
@@ -298,7 +298,7 @@ static float *part_at(const causal_job *job, int64_t unit, int64_t segment, int6
 static const void *find_page(const causal_job *job, int64_t head, int64_t page, int64_t end)
 {
     const nn_cache *cache = job->cache;
-    int64_t first = cache->tables[nn_cache_group(&cache->config, job->args->layer)].first;
+    int64_t first = nn_cache_table(cache, job->args->layer)->first;
     return page >= first && page * NN_PAGE < end ? nn_page_at(cache, page, job->args->layer, head) : NULL;
 }
 
@@ -453,7 +453,7 @@ static nn_arena *share_segments(nn_context *context, causal_job *job)
     return arena;
 }
 
-void nn_attention_causal(nn_context *context, const nn_attention_args *args)
+void nn_host_attention_causal(nn_context *context, const nn_attention_args *args)
 {
     const nn_cache *cache = args->cache;
     int64_t heads = cache->config.key_value_heads, d = cache->config.head_dimension;
@@ -462,7 +462,7 @@ void nn_attention_causal(nn_context *context, const nn_attention_args *args)
         return;
     double begin = nn_profile_begin(context);
     job.stride = args->stride ? args->stride : args->heads * d;
-    job.window = nn_cache_group(&cache->config, args->layer) == NN_WINDOWED ? cache->config.window : 0;
+    job.window = nn_is_windowed(&cache->config, args->layer) ? cache->config.window : 0;
     job.group = args->heads / heads;
     job.all = args->rows * job.group;
     job.queries = block_queries(context, cache, job.all);

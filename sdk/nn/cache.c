@@ -14,25 +14,20 @@
 #include "pack.h"
 #include "profile.h"
 
-struct nn_page {
-    atomic_int references;
-};
-
 /* ---- Sizes ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes of a page of `layers` layers; 0 for none. False when it would not fit in memory. */
-static bool page_bytes(const nn_cache_config *config, int64_t layers, int64_t *bytes)
+static bool page_bytes(const nn_cache_config *config, int64_t layers, bool on_host, int64_t *bytes)
 {
     *bytes = 0;
     if (layers == 0)
         return true;
-    *bytes = nn_page_head_bytes(config->storage, config->head_dimension);
+    *bytes = nn_cache_head_bytes(config, on_host);
     return !__builtin_mul_overflow(*bytes, layers, bytes) &&
-           !__builtin_mul_overflow(*bytes, config->key_value_heads, bytes) &&
-           !__builtin_add_overflow(*bytes, MORE_ALIGNMENT, bytes);
+           !__builtin_mul_overflow(*bytes, config->key_value_heads, bytes);
 }
 
-/* Page bytes of both groups. False when the numbers are out of range or a page would not fit in memory. */
+/* Page bytes of all groups. False when the numbers are out of range or a page would not fit in memory. */
 static bool group_bytes(const nn_cache_config *config, int64_t bytes[NN_CACHE_GROUPS])
 {
     int64_t layers[NN_CACHE_GROUPS] = {0};
@@ -42,8 +37,12 @@ static bool group_bytes(const nn_cache_config *config, int64_t bytes[NN_CACHE_GR
         return false;
     for (int64_t i = 0; i < config->layers; i++)
         layers[nn_cache_group(config, i)]++;
-    return page_bytes(config, layers[NN_WHOLE], &bytes[NN_WHOLE]) &&
-           page_bytes(config, layers[NN_WINDOWED], &bytes[NN_WINDOWED]);
+    bool fits = true;
+    for (int g = 0; g < NN_CACHE_GROUPS && fits; g++) {
+        bool on_host = !layers[g] || !config->places || nn_on_host(config->places[g / NN_CACHE_KINDS]);
+        fits = page_bytes(config, layers[g], on_host, &bytes[g]);
+    }
+    return fits;
 }
 
 /* First position that windowed layers keep when a cache has `length` rows: what its next row sees, and what the next
@@ -53,7 +52,7 @@ static int64_t kept_from(const nn_cache_config *config, int64_t length)
     return nn_max(length + 1 - config->window - NN_PAGE, 0) / NN_PAGE * NN_PAGE;
 }
 
-int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int64_t rows, int64_t chunk)
+int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int32_t place, int64_t rows, int64_t chunk)
 {
     int64_t bytes[NN_CACHE_GROUPS], whole, windowed, pages = rows > 0 ? nn_ceil_divide(rows, NN_PAGE) : 0;
     int64_t more = nn_min(nn_max(chunk, 0), pages < INT64_MAX / (2 * NN_PAGE) ? pages * NN_PAGE : 0);
@@ -61,8 +60,9 @@ int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int64_t rows, int6
         return INT64_MAX;
     /* Pages from kept_from(length) to length + more, however these lie to the borders of pages. */
     int64_t most = nn_ceil_divide(config->window + more + NN_PAGE - 2, NN_PAGE) + 1;
-    if (__builtin_mul_overflow(bytes[NN_WHOLE], pages, &whole) ||
-        __builtin_mul_overflow(bytes[NN_WINDOWED], nn_min(pages, most), &windowed) ||
+    const int64_t *own = bytes + place * NN_CACHE_KINDS;
+    if (__builtin_mul_overflow(own[NN_WHOLE], pages, &whole) ||
+        __builtin_mul_overflow(own[NN_WINDOWED], nn_min(pages, most), &windowed) ||
         __builtin_add_overflow(whole, windowed, &whole))
         return INT64_MAX;
     return whole;
@@ -70,7 +70,11 @@ int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int64_t rows, int6
 
 int64_t nn_cache_bytes(const nn_cache_config *config, int64_t rows)
 {
-    return nn_cache_bytes_at_work(config, rows, 0);
+    int64_t total = 0;
+    for (int32_t place = 0; place < NN_PLACES; place++)
+        if (__builtin_add_overflow(total, nn_cache_bytes_at_work(config, place, rows, 0), &total))
+            return INT64_MAX;
+    return total;
 }
 
 /* ---- Making and sharing ----------------------------------------------------------------------------------------- */
@@ -85,8 +89,10 @@ more_status nn_cache_create(nn_context *context, const nn_cache_config *config, 
 {
     int64_t bytes[NN_CACHE_GROUPS];
     int32_t layers[NN_CACHE_GROUPS] = {0};
+    nn_cache_config own = *config;
     *result = NULL;
-    if (!group_bytes(config, bytes))
+    own.places = config->places ? config->places : &context;
+    if (!group_bytes(&own, bytes))
         return more_fail(
             error, MORE_ERROR_ARGUMENT,
             "a key-value cache of %lld layers, %lld heads of %lld channels, window %lld and storage %d cannot be made; "
@@ -96,40 +102,50 @@ more_status nn_cache_create(nn_context *context, const nn_cache_config *config, 
     nn_cache *cache = new_cache(config->layers);
     if (!cache)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for a key-value cache");
-    cache->context = context;
     cache->config = *config;
     for (int64_t i = 0; i < config->layers; i++)
         cache->slots[i] = layers[nn_cache_group(config, i)]++;
-    for (int g = 0; g < NN_CACHE_GROUPS; g++)
+    for (int g = 0; g < NN_CACHE_GROUPS; g++) {
         cache->tables[g].page_bytes = bytes[g];
+        cache->tables[g].context = config->places ? config->places[g / NN_CACHE_KINDS] : context;
+    }
     *result = cache;
     return MORE_OK;
+}
+
+static void free_page(nn_context *context, nn_page *page)
+{
+    nn_free(context, page->values);
+    free(page);
 }
 
 static void drop_page(nn_context *context, nn_page *page)
 {
     /* The last holder sees all that the others wrote before they let go. */
     if (atomic_fetch_sub_explicit(&page->references, 1, memory_order_acq_rel) == 1)
-        nn_release(context, page);
+        free_page(context, page);
 }
 
 /* Drops pages from the end until `keep` are left. */
-static void drop_last_pages(nn_context *context, nn_page_table *table, int64_t keep)
+static void drop_last_pages(nn_page_table *table, int64_t keep)
 {
-    while (table->count > keep)
-        drop_page(context, table->pages[--table->count]);
+    while (table->count > keep) {
+        drop_page(table->context, table->pages[--table->count]);
+        table->stale = true;
+    }
 }
 
 /* Drops the pages before page `first`. */
-static void drop_first_pages(nn_context *context, nn_page_table *table, int64_t first)
+static void drop_first_pages(nn_page_table *table, int64_t first)
 {
     int64_t gone = nn_min(first - table->first, table->count);
     if (gone <= 0)
         return;
     for (int64_t i = 0; i < gone; i++)
-        drop_page(context, table->pages[i]);
+        drop_page(table->context, table->pages[i]);
     table->first += gone;
     table->count -= gone;
+    table->stale = true;
     memmove(table->pages, table->pages + gone, (size_t)table->count * sizeof *table->pages);
 }
 
@@ -138,8 +154,11 @@ void nn_cache_destroy(nn_cache *cache)
     if (!cache)
         return;
     for (int g = 0; g < NN_CACHE_GROUPS; g++) {
-        drop_last_pages(cache->context, &cache->tables[g], 0);
-        free(cache->tables[g].pages);
+        nn_page_table *table = &cache->tables[g];
+        drop_last_pages(table, 0);
+        free(table->pages);
+        if (table->placed)
+            nn_free(table->context, table->placed);
     }
     free(cache);
 }
@@ -154,7 +173,8 @@ static int64_t committed_pages(const nn_page_table *table, int64_t length)
 static bool share_pages(const nn_page_table *from, int64_t length, nn_page_table *to)
 {
     int64_t count = committed_pages(from, length);
-    *to = (nn_page_table){.page_bytes = from->page_bytes, .first = from->first};
+    *to =
+        (nn_page_table){.context = from->context, .page_bytes = from->page_bytes, .first = from->first, .stale = true};
     if (count == 0)
         return true;
     to->pages = calloc((size_t)count, sizeof *to->pages);
@@ -174,7 +194,6 @@ more_status nn_cache_fork(const nn_cache *cache, nn_cache **result, more_error *
     bool done = fork != NULL;
     *result = NULL;
     if (done) {
-        fork->context = cache->context;
         fork->config = cache->config;
         fork->length = cache->length;
         memcpy(fork->slots, cache->slots, (size_t)cache->config.layers * sizeof *fork->slots);
@@ -191,6 +210,11 @@ more_status nn_cache_fork(const nn_cache *cache, nn_cache **result, more_error *
 
 /* ---- Length ----------------------------------------------------------------------------------------------------- */
 
+nn_context *nn_cache_place(const nn_cache *cache, int64_t layer)
+{
+    return nn_cache_table(cache, layer)->context;
+}
+
 int64_t nn_cache_length(const nn_cache *cache)
 {
     return cache->length;
@@ -198,7 +222,9 @@ int64_t nn_cache_length(const nn_cache *cache)
 
 int64_t nn_cache_floor(const nn_cache *cache)
 {
-    int64_t first = cache->tables[NN_WINDOWED].first * NN_PAGE;
+    int64_t first = 0;
+    for (int g = NN_WINDOWED; g < NN_CACHE_GROUPS; g += NN_CACHE_KINDS)
+        first = nn_max(first, cache->tables[g].first * NN_PAGE);
     return first > 0 ? first + cache->config.window - 1 : 0;
 }
 
@@ -208,30 +234,33 @@ void nn_cache_truncate(nn_cache *cache, int64_t length)
         return;
     cache->length = length;
     for (int g = 0; g < NN_CACHE_GROUPS; g++)
-        drop_last_pages(cache->context, &cache->tables[g], committed_pages(&cache->tables[g], length));
+        drop_last_pages(&cache->tables[g], committed_pages(&cache->tables[g], length));
 }
 
 void nn_cache_commit(nn_cache *cache, int64_t rows)
 {
     cache->length += nn_max(rows, 0);
-    if (cache->tables[NN_WINDOWED].page_bytes)
-        drop_first_pages(cache->context, &cache->tables[NN_WINDOWED],
-                         kept_from(&cache->config, cache->length) / NN_PAGE);
+    for (int g = NN_WINDOWED; g < NN_CACHE_GROUPS; g += NN_CACHE_KINDS)
+        if (cache->tables[g].page_bytes)
+            drop_first_pages(&cache->tables[g], kept_from(&cache->config, cache->length) / NN_PAGE);
 }
 
 /* ---- Reserving -------------------------------------------------------------------------------------------------- */
 
 static nn_page *new_page(nn_context *context, int64_t bytes, const nn_page *copy_of)
 {
-    nn_page *page = nn_allocate(context, bytes, 1);
+    nn_page *page = calloc(1, sizeof *page);
     if (!page)
         return NULL;
-    char *values = (char *)page + MORE_ALIGNMENT;
-    size_t size = (size_t)(bytes - MORE_ALIGNMENT);
+    page->values = nn_place(context, bytes, 1, "the key-value cache");
+    if (!page->values) {
+        free(page);
+        return NULL;
+    }
     if (copy_of)
-        memcpy(values, (const char *)copy_of + MORE_ALIGNMENT, size);
+        nn_copy(context, page->values, copy_of->values, (size_t)bytes);
     else
-        memset(values, 0, size);
+        nn_zero(context, page->values, (size_t)bytes);
     atomic_init(&page->references, 1);
     return page;
 }
@@ -261,14 +290,15 @@ static nn_page **shared_last_page(const nn_page_table *table, int64_t length)
 }
 
 /* Pages up to `total` rows behind those that are there. False when out of memory; those that came stay. */
-static bool add_pages(nn_context *context, nn_page_table *table, int64_t total)
+static bool add_pages(nn_page_table *table, int64_t total)
 {
     int64_t pages = committed_pages(table, total);
     bool done = grow_table(table, pages);
     while (done && table->count < pages) {
-        nn_page *page = new_page(context, table->page_bytes, NULL);
+        nn_page *page = new_page(table->context, table->page_bytes, NULL);
         if (page)
             table->pages[table->count++] = page;
+        table->stale = true;
         done = page != NULL;
     }
     return done;
@@ -284,18 +314,42 @@ static bool reserve_total(nn_cache *cache, int64_t total)
         nn_page_table *table = &cache->tables[g];
         nn_page **shared = shared_last_page(table, cache->length);
         if (shared)
-            done = (copies[g] = new_page(cache->context, table->page_bytes, *shared)) != NULL;
-        done = done && add_pages(cache->context, table, total);
+            done = (copies[g] = new_page(table->context, table->page_bytes, *shared)) != NULL;
+        done = done && add_pages(table, total);
     }
     for (int g = 0; g < NN_CACHE_GROUPS; g++) {
         if (!copies[g])
             continue;
-        nn_page **page = &cache->tables[g].pages[cache->length / NN_PAGE - cache->tables[g].first];
-        drop_page(cache->context, done ? *page : copies[g]);
+        nn_page_table *table = &cache->tables[g];
+        nn_page **page = &table->pages[cache->length / NN_PAGE - table->first];
+        drop_page(table->context, done ? *page : copies[g]);
         if (done)
             *page = copies[g];
+        table->stale = true;
     }
     return done;
+}
+
+/* Tells the device where the pages are. */
+static bool place_table(nn_page_table *table)
+{
+    nn_context *context = table->context;
+    if (table->count == 0 || !table->stale || nn_on_host(context))
+        return true;
+    if (table->count > table->placed_capacity) {
+        nn_free(context, table->placed);
+        table->placed = nn_place(context, table->capacity, sizeof *table->placed, "the key-value cache");
+        table->placed_capacity = table->placed ? table->capacity : 0;
+    }
+    void **values = table->placed ? calloc((size_t)table->count, sizeof *values) : NULL;
+    if (!values)
+        return false;
+    for (int64_t i = 0; i < table->count; i++)
+        values[i] = table->pages[i]->values;
+    nn_copy(context, table->placed, values, (size_t)table->count * sizeof *values);
+    free(values);
+    table->stale = false;
+    return true;
 }
 
 more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error)
@@ -306,10 +360,13 @@ more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error)
     for (int g = 0; g < NN_CACHE_GROUPS; g++)
         before[g] = cache->tables[g].count;
     bool done = !__builtin_add_overflow(cache->length, rows, &total) && total < INT64_MAX - NN_PAGE;
-    if (done && reserve_total(cache, total))
+    done = done && reserve_total(cache, total);
+    for (int g = 0; g < NN_CACHE_GROUPS && done; g++)
+        done = place_table(&cache->tables[g]);
+    if (done)
         return MORE_OK;
     for (int g = 0; g < NN_CACHE_GROUPS; g++)
-        drop_last_pages(cache->context, &cache->tables[g], before[g]);
+        drop_last_pages(&cache->tables[g], before[g]);
     return more_fail(error, MORE_ERROR_MEMORY,
                      "no memory for %lld more rows of the key-value cache, which holds %lld; shorten the conversation "
                      "or use a 16-bit cache",
@@ -408,14 +465,16 @@ static void write_heads(void *argument, int64_t begin, int64_t end, int32_t work
         write_head(job, i % job->rows, i / job->rows);
 }
 
-void nn_cache_write(nn_cache *cache, int64_t layer, int64_t rows, const float *key, const float *value, int64_t stride)
+void nn_host_cache_write(nn_cache *cache, int64_t layer, int64_t rows, const float *key, const float *value,
+                         int64_t stride)
 {
+    nn_context *context = nn_cache_table(cache, layer)->context;
     write_job job = {cache, layer, rows, stride, key, value};
     int64_t width = cache->config.key_value_heads * cache->config.head_dimension;
     if (!job.stride)
         job.stride = width;
-    double begin = nn_profile_begin(cache->context);
-    nn_parallel_sized(cache->context, 4.0 * (double)rows * (double)width, rows * cache->config.key_value_heads, NN_PAGE,
+    double begin = nn_profile_begin(context);
+    nn_parallel_sized(context, 4.0 * (double)rows * (double)width, rows * cache->config.key_value_heads, NN_PAGE,
                       write_heads, &job);
-    nn_profile_end(cache->context, begin, "cache_write", rows);
+    nn_profile_end(context, begin, "cache_write", rows);
 }

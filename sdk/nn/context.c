@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda/cuda.h"
 #include "internal.h"
 
 /* The service's table when the host has it and it reaches `size` bytes. */
@@ -81,6 +82,7 @@ more_status nn_context_create(const more_host *host, nn_context **result, more_e
     if (!context)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for a kernel context");
     context->host = host;
+    context->operators = &nn_host_operators;
     pthread_mutex_init(&context->lock, NULL);
     pthread_cond_init(&context->returned, NULL);
     more_status status = find_services(context, error);
@@ -101,6 +103,7 @@ void nn_context_destroy(nn_context *context)
     if (!context)
         return;
     nn_arenas_free(context);
+    nn_cuda_detach(context);
     if (context->memory)
         nn_release(context, context->scratch);
     free(context->free_scratch);
@@ -221,17 +224,76 @@ void nn_release(nn_context *context, void *memory)
     context->memory->release(context->host, memory);
 }
 
+void *nn_place(nn_context *context, int64_t count, int64_t size, const char *what)
+{
+    int64_t bytes;
+    if (count < 0 || __builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX)
+        return NULL;
+    return context->operators->allocate(context, bytes > 0 ? bytes : 1, what);
+}
+
 float *nn_alloc_f32(nn_context *context, int64_t count)
 {
-    float *values = nn_allocate(context, count, sizeof(float));
+    float *values = nn_place(context, count, sizeof(float), "vectors of weights");
     if (values)
-        memset(values, 0, (size_t)count * sizeof(float));
+        nn_zero(context, values, (size_t)count * sizeof(float));
     return values;
 }
 
 void nn_free(nn_context *context, void *memory)
 {
-    nn_release(context, memory);
+    context->operators->release(context, memory);
+}
+
+void nn_copy(nn_context *context, void *to, const void *from, size_t bytes)
+{
+    if (bytes > 0)
+        context->operators->copy(context, to, from, bytes);
+}
+
+void nn_zero(nn_context *context, void *to, size_t bytes)
+{
+    if (bytes > 0)
+        context->operators->zero(context, to, bytes);
+}
+
+more_status nn_context_set_device(nn_context *context, const char *plugin, DLDevice device, more_error *error)
+{
+    return device.device_type == kDLCPU ? MORE_OK : nn_cuda_attach(context, plugin, device.device_id, error);
+}
+
+more_status nn_begin(nn_context *context, more_error *error)
+{
+    return context->cuda ? nn_cuda_begin(context, error) : MORE_OK;
+}
+
+bool nn_on_host(const nn_context *context)
+{
+    return !context->cuda;
+}
+
+void nn_move_f32(nn_context *from, const float *x, nn_context *to, float *y, int64_t count)
+{
+    size_t bytes = (size_t)count * sizeof *x;
+    if (from == to || nn_on_host(to)) {
+        nn_copy(from, y, x, bytes);
+    } else if (nn_on_host(from)) {
+        nn_copy(to, y, x, bytes);
+    } else { /* by way of the host */
+        float *between = nn_allocate(to, count, sizeof *between);
+        if (between) {
+            nn_copy(from, between, x, bytes);
+            nn_copy(to, y, between, bytes);
+        } else {
+            nn_cuda_failed(to->cuda, MORE_ERROR_MEMORY, "no memory for activations on their way between devices");
+        }
+        nn_release(to, between);
+    }
+}
+
+more_status nn_settled(nn_context *context, more_status status, more_error *error)
+{
+    return context && context->cuda ? nn_cuda_settled(context, status, error) : status;
 }
 
 float *nn_scratch_take(nn_context *context)

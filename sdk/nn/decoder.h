@@ -42,8 +42,9 @@ typedef struct nn_decoder_config {
 
 /* Rotary frequencies of one regime. */
 typedef struct nn_decoder_rotary {
-    float *frequencies; /* [rotary_dimensions / 2] */
-    float factor;       /* of cosine and sine */
+    float values[NN_HEAD_DIMENSION / 2]; /* the first rotary_dimensions / 2, on the host */
+    float *frequencies[NN_PLACES];       /* the same in each place */
+    float factor;                        /* of cosine and sine */
 } nn_decoder_rotary;
 
 /* Weights of one block. Biases, and norms that the architecture does not have, are NULL. */
@@ -60,13 +61,16 @@ typedef struct nn_decoder_block {
     float *down_bias;
 } nn_decoder_block;
 
-/* Scratch of one forward pass: [rows, ...] each. */
+/* Scratch of one forward pass in one place: [rows, ...] each. */
 typedef struct nn_decoder_scratch {
-    float *normed;          /* width */
-    float *query_key_value; /* (heads + 2 key_value_heads) head_dimension */
-    float *attended;        /* heads head_dimension */
-    float *gate_up;         /* 2 intermediate */
-    float *gated;           /* intermediate */
+    nn_context *context;      /* where the blocks of this place work */
+    const int64_t *positions; /* of the batch */
+    float *x;                 /* width: what goes from block to block */
+    float *normed;            /* width */
+    float *query_key_value;   /* (heads + 2 key_value_heads) head_dimension */
+    float *attended;          /* heads head_dimension */
+    float *gate_up;           /* 2 intermediate */
+    float *gated;             /* intermediate */
 } nn_decoder_scratch;
 
 /* What makes one architecture; constant. */
@@ -75,8 +79,7 @@ typedef struct nn_decoder_architecture {
     /* Sets config from the checkpoint's: nn_decoder_config_default, the architecture's own defaults, then what
      * nn_decoder_read_config and its own keys say. Works on a source without a context, for recognise. */
     more_status (*read_config)(const nn_source *source, nn_decoder_config *config, more_error *error);
-    /* Allocates (nn_alloc_f32; freed by the decoder, also after a failure) and fills in rotary[0], and rotary[1] where
-     * there are two regimes; factors are 1 when called. */
+    /* Fills in values of rotary[0], and of rotary[1] where there are two regimes; factors are 1 when called. */
     more_status (*read_rotary)(const nn_source *source, const nn_decoder_config *config, nn_decoder_rotary *rotary,
                                more_error *error);
     void (*load_block)(nn_loader *loader, const nn_decoder_config *config, int64_t layer, nn_decoder_block *block);
@@ -90,14 +93,16 @@ typedef struct nn_decoder_architecture {
 struct more_language {
     nn_language base; /* first, see sessions.h */
     const nn_decoder_architecture *architecture;
-    nn_context *context;
+    nn_context *places[NN_PLACES]; /* one a device of open(); the first has embedding, final norm and head */
+    int32_t place_count;
+    int32_t layer_places[NN_DECODER_LAYERS]; /* where each block is */
     nn_decoder_config config;
     nn_decoder_rotary rotary[NN_DECODER_REGIMES];
     nn_matrix *embedding;
     nn_decoder_block *blocks;
     float *norm;
     nn_matrix *head; /* the embedding where tied */
-    int64_t weight_bytes;
+    int64_t weight_bytes[NN_PLACES];
 };
 
 /* ---- Reading config.json: decoder_config.c ---------------------------------------------------------------------- */
@@ -119,7 +124,7 @@ nn_decoder_config nn_decoder_config_default(void);
  * absent keep what config holds; then all of a head turns and scores are scaled by 1 / sqrt(head_dimension). */
 more_status nn_decoder_read_config(const nn_source *source, nn_decoder_config *config, more_error *error);
 /* Plain, "linear" and "llama3" frequencies under rope_parameters or rope_theta and rope_scaling; theta is the base when
- * none is given. Allocates rotary->frequencies. */
+ * none is given. */
 more_status nn_decoder_read_rotary(const nn_source *source, const char *plugin, const nn_decoder_config *config,
                                    double theta, nn_decoder_rotary *rotary, more_error *error);
 /* The keys of it: "rope_parameters" or "rope_scaling", its type ("default" when there is none) and the base. */
@@ -143,8 +148,10 @@ void nn_decoder_recognise(const nn_decoder_architecture *architecture, const nn_
 /* Loads "layers.*.attention.{query,key,value,output}", ".mlp.{gate,up,down}", with biases where the config has them,
  * and "layers.*.{attention,mlp}_norm". */
 void nn_decoder_load_block(nn_loader *loader, const nn_decoder_config *config, int64_t layer, nn_decoder_block *block);
-/* y = norm(x): root mean square, weight [width] plus the architecture's offset. In place allowed. */
-void nn_decoder_norm(const more_language *decoder, const float *x, int64_t rows, const float *weight, float *y);
+/* y = norm(x): root mean square, weight [width] plus the architecture's offset. In place allowed. `context` is the
+ * scratch's. */
+void nn_decoder_norm(const more_language *decoder, nn_context *context, const float *x, int64_t rows,
+                     const float *weight, float *y);
 /* y = output(attention(rotary(query), rotary(key), value)) + residual, all of scratch->normed, which y may be. residual
  * may be NULL or y. */
 void nn_decoder_attend(const more_language *decoder, const nn_batch *batch, int64_t layer,

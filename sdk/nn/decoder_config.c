@@ -248,20 +248,17 @@ more_status nn_decoder_read_rotary(const nn_source *source, const char *plugin, 
 
     if (status)
         return status;
-    rotary->frequencies = nn_alloc_f32(source->context, count);
-    if (!rotary->frequencies)
-        return more_fail(error, MORE_ERROR_MEMORY, "no memory for %lld rotary frequencies", (long long)count);
-    nn_rotary_frequencies(theta, config->rotary_dimensions, rotary->frequencies);
+    nn_rotary_frequencies(theta, config->rotary_dimensions, rotary->values);
     if (!strcmp(type, "default"))
         return MORE_OK;
     if (!strcmp(type, "llama3"))
-        return scale_llama3(source, group, rotary->frequencies, count, error);
+        return scale_llama3(source, group, rotary->values, count, error);
     snprintf(key, sizeof key, "%s.rope_type", group);
     if (strcmp(type, "linear"))
         return nn_decoder_refuse(source, plugin, key, type, "default, linear and llama3", error);
     status = nn_decoder_positive(source, group, "factor", &factor, error);
     for (int64_t i = 0; i < count && !status; i++)
-        rotary->frequencies[i] /= (float)factor;
+        rotary->values[i] /= (float)factor;
     return status;
 }
 

@@ -43,8 +43,8 @@ static void layer_norm_rows(void *argument, int64_t begin, int64_t end, int32_t 
                                  job->y + r * job->width);
 }
 
-void nn_layer_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight,
-                   const float *bias, float epsilon, float *y)
+void nn_host_layer_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight,
+                        const float *bias, float epsilon, float *y)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = width, .weight = weight, .bias = bias, .epsilon = epsilon};
@@ -61,8 +61,8 @@ static void rms_norm_rows(void *argument, int64_t begin, int64_t end, int32_t wo
                                job->y + r * job->width);
 }
 
-void nn_rms_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight, float offset,
-                 float epsilon, float *y)
+void nn_host_rms_norm(nn_context *context, const float *x, int64_t rows, int64_t width, const float *weight,
+                      float offset, float epsilon, float *y)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = width, .weight = weight, .number = offset, .epsilon = epsilon};
@@ -78,7 +78,7 @@ static void softmax_rows(void *argument, int64_t begin, int64_t end, int32_t wor
         job->kernels->softmax(job->y + r * job->width, job->width);
 }
 
-void nn_softmax(nn_context *context, float *x, int64_t rows, int64_t width)
+void nn_host_softmax(nn_context *context, float *x, int64_t rows, int64_t width)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.y = x, .width = width};
@@ -97,7 +97,7 @@ static void glu_rows(void *argument, int64_t begin, int64_t end, int32_t worker)
     }
 }
 
-void nn_glu(nn_context *context, nn_activation activation, const float *x, int64_t rows, int64_t width, float *y)
+void nn_host_glu(nn_context *context, nn_activation activation, const float *x, int64_t rows, int64_t width, float *y)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = width, .activation = activation};
@@ -113,7 +113,7 @@ static void activate_pieces(void *argument, int64_t begin, int64_t end, int32_t 
     job->kernels->activate(job->activation, job->x + first, last - first, job->y + first);
 }
 
-void nn_activate(nn_context *context, nn_activation activation, const float *x, int64_t count, float *y)
+void nn_host_activate(nn_context *context, nn_activation activation, const float *x, int64_t count, float *y)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = count, .activation = activation};
@@ -129,12 +129,30 @@ static void add_pieces(void *argument, int64_t begin, int64_t end, int32_t worke
     job->kernels->add(job->x + first, last - first, job->y + first);
 }
 
-void nn_add(nn_context *context, const float *x, int64_t count, float *y)
+void nn_host_add(nn_context *context, const float *x, int64_t count, float *y)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.x = x, .y = y, .width = count};
     run_pieces(context, &job, 1.0, add_pieces);
     nn_profile_end(context, begin, "add", count);
+}
+
+/* One row at a time: the scale is of channels. */
+static void add_scaled_rows(void *argument, int64_t begin, int64_t end, int32_t worker)
+{
+    (void)worker;
+    const element_job *job = argument;
+    for (int64_t r = begin; r < end; r++)
+        for (int64_t i = 0; i < job->width; i++)
+            job->y[r * job->width + i] += job->weight[i] * job->x[r * job->width + i];
+}
+
+void nn_host_add_scaled(nn_context *context, const float *x, const float *scale, int64_t rows, int64_t width, float *y)
+{
+    double begin = nn_profile_begin(context);
+    element_job job = {.x = x, .y = y, .width = width, .weight = scale};
+    run_rows(context, &job, rows, 1.0, add_scaled_rows);
+    nn_profile_end(context, begin, "add_scaled", rows);
 }
 
 static void scale_pieces(void *argument, int64_t begin, int64_t end, int32_t worker)
@@ -145,7 +163,7 @@ static void scale_pieces(void *argument, int64_t begin, int64_t end, int32_t wor
     job->kernels->scale(job->number, last - first, job->y + first);
 }
 
-void nn_scale(nn_context *context, float factor, int64_t count, float *y)
+void nn_host_scale(nn_context *context, float factor, int64_t count, float *y)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.y = y, .width = count, .number = factor};
@@ -161,7 +179,7 @@ static void softcap_pieces(void *argument, int64_t begin, int64_t end, int32_t w
     job->kernels->softcap(job->number, last - first, job->y + first);
 }
 
-void nn_softcap(nn_context *context, float cap, int64_t count, float *y)
+void nn_host_softcap(nn_context *context, float cap, int64_t count, float *y)
 {
     double begin = nn_profile_begin(context);
     element_job job = {.y = y, .width = count, .number = cap};
@@ -192,7 +210,8 @@ static void cut_patches(void *argument, int64_t begin, int64_t end, int32_t work
         }
 }
 
-void nn_patches(nn_context *context, const float *pixels, int64_t height, int64_t width, int64_t patch, float *patches)
+void nn_host_patches(nn_context *context, const float *pixels, int64_t height, int64_t width, int64_t patch,
+                     float *patches)
 {
     double begin = nn_profile_begin(context);
     patch_job job = {pixels, height, width, patch, width / patch, patches};

@@ -146,6 +146,7 @@ more_status nn_encoder_open(const nn_encoder_kind *kind, const more_open *argume
         status = complete(encoder, &source, arguments, error);
     if (!status)
         status = load(encoder, &source, error);
+    status = nn_settled(encoder->context, status, error);
     if (status) {
         nn_encoder_close((more_vision *)(void *)encoder);
         return status;
@@ -247,22 +248,6 @@ static more_status take_buffers(nn_arena *arena, chunk *c, more_error *error)
     return MORE_OK;
 }
 
-typedef struct scaling {
-    const float *branch, *scale;
-    int64_t width;
-    float *x;
-} scaling;
-
-static void add_scaled_rows(void *argument, int64_t first, int64_t end, int32_t worker)
-{
-    const scaling *s = argument;
-    (void)worker;
-
-    for (int64_t row = first; row < end; row++)
-        for (int64_t i = 0; i < s->width; i++)
-            s->x[row * s->width + i] += s->scale[i] * s->branch[row * s->width + i];
-}
-
 /* x += scale * (in W^T + bias); scale NULL = 1 */
 static void add_branch(const chunk *c, const float *in, const nn_matrix *weight, const float *bias, const float *scale)
 {
@@ -274,10 +259,8 @@ static void add_branch(const chunk *c, const float *in, const nn_matrix *weight,
                                          .bias = bias,
                                          .residual = scale ? NULL : c->x,
                                          .y = scale ? c->branch : c->x});
-    if (scale) {
-        scaling s = {c->branch, scale, c->encoder->width, c->x};
-        nn_parallel(context, c->rows, 16, add_scaled_rows, &s);
-    }
+    if (scale)
+        nn_add_scaled(context, c->branch, scale, c->rows, c->encoder->width, c->x);
 }
 
 /* Every image looks at its own rows; neighbours of one size go in one call. */
@@ -356,7 +339,7 @@ static void give_state(const chunk *c, int64_t state)
             const more_vision_plan *plan = &c->batch->plans[i];
             int64_t kept = kept_rows(batch, plan);
             float *own = features + i * rows * width;
-            memcpy(own, x + (plan->tokens - kept) * width, (size_t)(kept * width) * sizeof *own);
+            nn_copy(c->encoder->context, own, x + (plan->tokens - kept) * width, (size_t)(kept * width) * sizeof *own);
             memset(own + kept * width, 0, (size_t)((rows - kept) * width) * sizeof *own);
             x += plan->tokens * width;
         }
@@ -386,13 +369,17 @@ static more_status embed_images(const chunk *c, more_error *error)
     more_status status = MORE_OK;
 
     for (int64_t i = c->first; i < c->first + c->images && !status; i++) {
+        const more_vision_plan *plan = &c->batch->plans[i];
         nn_arena *arena = nn_arena_begin(encoder->context);
-        if (!arena)
-            return more_fail(error, MORE_ERROR_MEMORY, "no memory for the patches of image %lld", (long long)i);
-        status =
-            encoder->kind->embed(encoder, arena, more_tensor_data(&c->batch->pixels[i]), &c->batch->plans[i], x, error);
+        const float *pixels =
+            arena ? nn_bring(arena, more_tensor_data(&c->batch->pixels[i]), 3 * plan->pixel_height * plan->pixel_width)
+                  : NULL;
+        if (pixels)
+            status = encoder->kind->embed(encoder, arena, pixels, plan, x, error);
+        else
+            status = more_fail(error, MORE_ERROR_MEMORY, "no memory for the patches of image %lld", (long long)i);
         nn_arena_end(encoder->context, arena);
-        x += c->batch->plans[i].tokens * encoder->width;
+        x += plan->tokens * encoder->width;
     }
     return status;
 }
@@ -510,12 +497,14 @@ more_status nn_encoder_encode(more_vision *vision, const more_vision_batch *batc
         status = check_images(encoder, batch, &most, error);
     if (!status)
         status = check_layers(encoder, batch, most, &last_state, error);
+    if (!status)
+        status = nn_begin(encoder->context, error);
     for (int64_t first = 0; first < batch->images && !status; first += CHUNK) {
         int64_t rest = batch->images - first;
         chunk c = {.encoder = encoder, .batch = batch, .first = first, .images = rest < CHUNK ? rest : CHUNK};
         for (int64_t i = first; i < first + c.images; i++)
             c.rows += batch->plans[i].tokens;
-        status = run_chunk(&c, last_state, error);
+        status = nn_settled(encoder->context, run_chunk(&c, last_state, error), error);
     }
     for (int64_t i = 0; i < batch->images && !status; i++)
         batch->counts[i] = kept_rows(batch, &batch->plans[i]);

@@ -10,6 +10,7 @@
 
 #include "cpu/kernels.h"
 #include "nn.h"
+#include "operators.h"
 
 enum {
     NN_SCRATCH = 1 << 18,  /* floats of one scratch buffer: 1 MiB, about what a core's own cache holds */
@@ -25,6 +26,8 @@ struct nn_context {
     const more_memory_service *memory;
     const more_profile_service *profile; /* NULL where the host has none */
     const nn_kernels *kernels;
+    const nn_operators *operators;
+    struct nn_cuda *cuda; /* the device that they work on, see cuda/cuda.h; NULL = the host */
     nn_arithmetic arithmetic;
     int32_t workers;
 
@@ -40,8 +43,8 @@ struct nn_matrix {
     int64_t rows, columns;
     int64_t panels;
     nn_storage storage;
-    /* From the host's memory service. Floats: [panels][columns][NN_PANEL]. Quantised: [panels][steps of NN_STEP
-     * columns, the last filled up with zeros], a step as nn_step_bytes says. */
+    /* On the host, floats: [panels][columns][NN_PANEL]. Quantised: [panels][steps of NN_STEP columns, the last filled
+     * up with zeros], a step as nn_step_bytes says. On a device: see nn_cuda_matrix. */
     void *data;
 };
 
@@ -56,6 +59,8 @@ void nn_arenas_free(nn_context *context);
 /* Host memory, aligned to 64 bytes; NULL when out of memory or `count` elements of `size` bytes overflow. */
 void *nn_allocate(nn_context *context, int64_t count, int64_t size);
 void nn_release(nn_context *context, void *memory);
+/* The same where the context's operators work, for `what`; nn_free gives it back. */
+void *nn_place(nn_context *context, int64_t count, int64_t size, const char *what);
 
 /* nn_parallel, but in this thread alone when the work is too small to be worth waking others: `operations` is about the
  * number of multiply-adds or elements of the whole. */
@@ -103,6 +108,23 @@ static inline int64_t nn_panel_bytes(nn_storage storage, int64_t columns)
     if (nn_is_quantised(storage))
         return nn_ceil_divide(columns, NN_STEP) * nn_step_bytes(storage);
     return columns * NN_PANEL * nn_storage_bytes(storage);
+}
+
+/* On a device, rows are this far apart: whole groups of 8 elements, the padding zeros. */
+static inline int64_t nn_row_stride(int64_t columns)
+{
+    return nn_ceil_divide(columns, 8) * 8;
+}
+
+static inline int64_t nn_row_stride_bytes(const nn_matrix *matrix)
+{
+    return nn_row_stride(matrix->columns) * nn_storage_bytes(matrix->storage);
+}
+
+/* Bytes of a matrix on a device; see nn_matrix_bytes. */
+static inline int64_t nn_device_matrix_bytes(int64_t rows, int64_t columns, nn_storage storage)
+{
+    return rows * nn_row_stride(columns) * nn_storage_bytes(storage);
 }
 
 /* Where column k of a panel begins, as nn_panel_bytes takes k. */

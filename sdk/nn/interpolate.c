@@ -158,8 +158,8 @@ static void resize_positions(void *argument, int64_t begin, int64_t end, int32_t
     }
 }
 
-void nn_resize_table(nn_context *context, const float *table, int64_t rows_in, int64_t columns_in, int64_t width,
-                     int64_t rows_out, int64_t columns_out, nn_resize_filter filter, float *resized)
+void nn_host_resize_table(nn_context *context, const float *table, int64_t rows_in, int64_t columns_in, int64_t width,
+                          int64_t rows_out, int64_t columns_out, nn_resize_filter filter, float *resized)
 {
     double begin = nn_profile_begin(context);
     int64_t positions = rows_out * columns_out;

@@ -232,7 +232,7 @@ static void multiply_any(nn_context *context, const nn_linear_args *args)
     nn_parallel_units(context, operations, units, is_few(&job) ? multiply_few : multiply_unit, &job);
 }
 
-void nn_linear(nn_context *context, const nn_linear_args *args)
+void nn_host_linear(nn_context *context, const nn_linear_args *args)
 {
     double begin = nn_profile_begin(context);
     nn_linear_args full = *args;

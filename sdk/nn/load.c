@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda/cuda.h"
 #include "pack.h"
 
 /* A stored format that is taken. */
@@ -185,6 +186,9 @@ typedef struct load_job {
     const tensor *parts; /* stacked in this order */
     int32_t count;
     nn_matrix *matrix;
+    char *piece;       /* on its way to a device: rows from first_row on */
+    int64_t first_row; /* a multiple of NN_PANEL */
+    int64_t end_row;
     atomic_int failed; /* the first failure takes it, and owns what follows */
     more_status status;
     more_error error;
@@ -218,11 +222,11 @@ static more_status take_rows(load_job *job, const tensor *part, int64_t first, i
     return status;
 }
 
-static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_error *error)
+/* Points at the rows [start, start + NN_PANEL) of the stack; those past its end stay as they are. */
+static more_status gather_rows(load_job *job, int64_t start, char *buffer, const void *rows[NN_PANEL],
+                               nn_row_format from[NN_PANEL], more_error *error)
 {
-    const void *rows[NN_PANEL] = {NULL};
-    nn_row_format from[NN_PANEL] = {NN_ROW_F32};
-    int64_t start = panel * NN_PANEL, end = start + NN_PANEL, part_start = 0;
+    int64_t end = start + NN_PANEL, part_start = 0;
     for (int32_t i = 0; i < job->count; i++) {
         const tensor *part = &job->parts[i];
         int64_t first = nn_max(start, part_start), last = nn_min(end, part_start + part->rows);
@@ -238,8 +242,22 @@ static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_e
         }
         part_start += part->rows;
     }
-    nn_pack_panel(rows, from, job->matrix, panel);
     return MORE_OK;
+}
+
+/* Panel `panel` of the matrix, or of the piece of it that is on its way. */
+static more_status load_panel(load_job *job, int64_t panel, char *buffer, more_error *error)
+{
+    const void *rows[NN_PANEL] = {NULL};
+    nn_row_format from[NN_PANEL] = {NN_ROW_F32};
+    int64_t start = job->first_row + panel * NN_PANEL, bytes = nn_row_stride_bytes(job->matrix);
+    more_status status = gather_rows(job, start, buffer, rows, from, error);
+    if (!status && !job->piece)
+        nn_pack_panel(rows, from, job->matrix, panel);
+    for (int64_t r = start; r < nn_min(start + NN_PANEL, job->end_row) && !status && job->piece; r++)
+        nn_pack_row(rows[r - start], from[r - start], job->matrix->columns, job->matrix->storage,
+                    job->piece + (r - job->first_row) * bytes);
+    return status;
 }
 
 static bool all_mapped(const load_job *job)
@@ -273,6 +291,29 @@ static void load_panels(void *argument, int64_t begin, int64_t end, int32_t work
     nn_release(job->source->context, buffer);
 }
 
+/* nn_cuda_fill: rows [first, end) of the matrix into a piece of memory on its way to the device. */
+static more_status load_piece(void *argument, int64_t first, int64_t end, void *piece, more_error *error)
+{
+    load_job *job = argument;
+    job->piece = piece;
+    job->first_row = first;
+    job->end_row = end;
+    nn_parallel_sized(job->source->context, (double)(end - first) * (double)job->matrix->columns,
+                      nn_ceil_divide(end - first, NN_PANEL), 4, load_panels, job);
+    return job->status ? more_fail(error, job->status, "%s", job->error.message) : MORE_OK;
+}
+
+static more_status load_rows(load_job *job, more_error *error)
+{
+    nn_matrix *matrix = job->matrix;
+    if (!nn_on_host(job->source->context))
+        return nn_cuda_upload(job->source->context, matrix->data, matrix->rows, nn_row_stride_bytes(matrix), NN_PANEL,
+                              load_piece, job, error);
+    nn_parallel_sized(job->source->context, (double)matrix->rows * (double)matrix->columns, matrix->panels, 4,
+                      load_panels, job);
+    return job->status ? more_fail(error, job->status, "%s", job->error.message) : MORE_OK;
+}
+
 static more_status load_parts(const nn_source *source, const tensor *parts, int32_t count, nn_matrix **matrix,
                               more_error *error)
 {
@@ -286,11 +327,10 @@ static more_status load_parts(const nn_source *source, const tensor *parts, int3
                                           common_storage(parts, count), &job.matrix, error);
     if (status)
         return status;
-    nn_parallel_sized(source->context, (double)rows * (double)parts[0].columns, job.matrix->panels, 4, load_panels,
-                      &job);
-    if (job.status) {
+    status = load_rows(&job, error);
+    if (status) {
         nn_matrix_free(source->context, job.matrix);
-        return more_fail(error, job.status, "%s", job.error.message);
+        return status;
     }
     for (int32_t i = 0; i < count && MORE_HAS(source->weights, more_weights_service, drop); i++)
         source->weights->drop(source->checkpoint, parts[i].name);
@@ -322,6 +362,12 @@ more_status nn_matrix_check(const nn_source *source, int32_t count, const char *
     more_status status = find_parts(source, count, names, rows, columns, &parts, error);
     if (!status)
         *storage = common_storage(parts, count);
+    if (!status && !nn_on_host(source->context) && nn_is_quantised(*storage))
+        status =
+            more_fail(error, MORE_ERROR_UNSUPPORTED,
+                      "%s: tensor '%s' would be %s, which only the CPU takes: on a CUDA device weights are f32, f16 "
+                      "or bf16",
+                      path_of(source), parts[0].info.name, nn_storage_name(*storage));
     free(parts);
     return status;
 }
@@ -346,10 +392,22 @@ more_status nn_matrix_load(const nn_source *source, const char *name, int64_t ro
 
 /* ---- Vectors ---------------------------------------------------------------------------------------------------- */
 
+/* The values, which it takes, where operators work; NULL when out of memory. */
+static float *place_vector(nn_context *context, float *values, int64_t count)
+{
+    if (nn_on_host(context))
+        return values;
+    float *placed = nn_alloc_f32(context, count);
+    if (placed)
+        nn_copy(context, placed, values, (size_t)count * sizeof *values);
+    nn_release(context, values);
+    return placed;
+}
+
 static more_status read_vector(const nn_source *source, const tensor *found, int64_t count, float **vector,
                                more_error *error)
 {
-    float *values = nn_alloc_f32(source->context, count);
+    float *values = nn_allocate(source->context, count, sizeof(float));
     if (!values)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for the %lld values of tensor '%s'", (long long)count,
                          found->info.name);
@@ -360,12 +418,14 @@ static more_status read_vector(const nn_source *source, const tensor *found, int
         more_status status =
             source->weights->read_rows(source->checkpoint, found->name, 0, found->rows, more_f32(), values, error);
         if (status) {
-            nn_free(source->context, values);
+            nn_release(source->context, values);
             return status;
         }
     }
-    *vector = values;
-    return MORE_OK;
+    *vector = place_vector(source->context, values, count);
+    return *vector ? MORE_OK
+                   : more_fail(error, MORE_ERROR_MEMORY, "no memory for the %lld values of tensor '%s'",
+                               (long long)count, found->info.name);
 }
 
 more_status nn_vector_load(const nn_source *source, const char *name, int64_t count, float **vector, more_error *error)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loader.h"
 
+#include "internal.h"
+
 #include <string.h>
 
 #define NAME_SIZE 128 /* bytes of the longest tensor name, the NUL included */
@@ -18,7 +20,8 @@ static const char *expand(const char *pattern, int64_t layer, char name[NAME_SIZ
 
 static void count_matrix(nn_loader *loader, int64_t rows, int64_t columns, nn_storage storage)
 {
-    loader->bytes += nn_matrix_bytes(rows, columns, storage);
+    loader->bytes += nn_on_host(loader->source->context) ? nn_matrix_bytes(rows, columns, storage)
+                                                         : nn_device_matrix_bytes(rows, columns, storage);
 }
 
 static void count_vector(nn_loader *loader, int64_t count)
@@ -99,7 +102,7 @@ void nn_load_stacked_vector(nn_loader *loader, const nn_part *parts, int32_t cou
         float *part;
         nn_load_vector(loader, parts[i].name, layer, parts[i].rows, &part);
         if (part && stack)
-            memcpy(stack + first, part, (size_t)parts[i].rows * sizeof(float));
+            nn_copy(context, stack + first, part, (size_t)parts[i].rows * sizeof(float));
         nn_free(context, part);
         first += parts[i].rows;
     }

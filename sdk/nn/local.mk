@@ -25,6 +25,8 @@ sdk_nn_libnn_la_SOURCES = \
 	sdk/nn/load.c \
 	sdk/nn/matrix.c \
 	sdk/nn/nn.h \
+	sdk/nn/operators.c \
+	sdk/nn/operators.h \
 	sdk/nn/pack.c \
 	sdk/nn/pack.h \
 	sdk/nn/probe.c \
@@ -95,3 +97,5 @@ sdk_nn_libnn_amx_la_SOURCES = sdk/nn/cpu/amx.c
 sdk_nn_libnn_amx_la_CPPFLAGS = $(NN_CPPFLAGS)
 sdk_nn_libnn_amx_la_CFLAGS = $(sdk_nn_libnn_avx512bf16_la_CFLAGS) -mamx-tile -mamx-bf16 -mamx-int8
 endif
+
+include sdk/nn/cuda/local.mk

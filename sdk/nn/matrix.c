@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda/cuda.h"
 #include "pack.h"
 #include "profile.h"
 
@@ -52,13 +53,16 @@ more_status nn_matrix_create(nn_context *context, const char *name, int64_t rows
         matrix->columns = columns;
         matrix->panels = nn_ceil_divide(rows, NN_PANEL);
         matrix->storage = storage;
-        matrix->data = nn_allocate(context, matrix->panels, nn_panel_bytes(storage, columns));
+        matrix->data = nn_on_host(context) ? nn_allocate(context, matrix->panels, nn_panel_bytes(storage, columns))
+                                           : nn_place(context, rows, nn_row_stride_bytes(matrix), "weights");
     }
     if (!matrix || !matrix->data) {
         free(matrix);
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for matrix '%s' [%lld, %lld] stored as %s", name,
                          (long long)rows, (long long)columns, nn_storage_name(storage));
     }
+    if (!nn_on_host(context) && storage != NN_F32 && context->cuda->narrow == NN_F32)
+        context->cuda->narrow = storage;
     *result = matrix;
     return MORE_OK;
 }
@@ -67,7 +71,7 @@ void nn_matrix_free(nn_context *context, nn_matrix *matrix)
 {
     if (!matrix)
         return;
-    nn_release(context, matrix->data);
+    nn_free(context, matrix->data);
     free(matrix);
 }
 
@@ -92,6 +96,17 @@ static void pack_values(void *argument, int64_t begin, int64_t end, int32_t work
     }
 }
 
+/* nn_cuda_fill */
+static more_status pack_rows(void *argument, int64_t first, int64_t end, void *piece, more_error *error)
+{
+    const pack_job *job = argument;
+    (void)error;
+    for (int64_t row = first; row < end; row++)
+        nn_pack_row(job->values + row * job->matrix->columns, NN_ROW_F32, job->matrix->columns, job->matrix->storage,
+                    (char *)piece + (row - first) * nn_row_stride_bytes(job->matrix));
+    return MORE_OK;
+}
+
 more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, nn_storage storage,
                            nn_matrix **matrix, more_error *error)
 {
@@ -99,6 +114,15 @@ more_status nn_matrix_pack(nn_context *context, const float *values, int64_t row
     if (status)
         return status;
     pack_job job = {values, *matrix};
+    if (!nn_on_host(context)) {
+        status =
+            nn_cuda_upload(context, (*matrix)->data, rows, nn_row_stride_bytes(*matrix), 1, pack_rows, &job, error);
+        if (status) {
+            nn_matrix_free(context, *matrix);
+            *matrix = NULL;
+        }
+        return status;
+    }
     nn_parallel_sized(context, (double)rows * (double)columns, (*matrix)->panels, 1, pack_values, &job);
     return MORE_OK;
 }
@@ -117,7 +141,7 @@ static void unpack_rows(void *argument, int64_t begin, int64_t end, int32_t work
         nn_unpack_row(job->matrix, job->ids[i], job->rows + i * job->matrix->columns);
 }
 
-void nn_matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows)
+void nn_host_matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows)
 {
     double begin = nn_profile_begin(context);
     rows_job job = {matrix, ids, rows};

@@ -18,6 +18,7 @@
 
 /* The host's services looked up once, the kernel table of this CPU, and reusable scratch memory. One an instance. */
 typedef struct nn_context nn_context;
+typedef struct nn_arena nn_arena; /* see nn_arena_begin */
 
 /* MORE_ERROR_UNSUPPORTED names the service that the host lacks. LLAVAMORE_CPU=baseline|avx2|avx512|avx512vnni|
  * avx512bf16|amx (the instruction set to use) overrides the choice; an unknown value or one the CPU lacks is
@@ -56,15 +57,43 @@ bool nn_cancelled(nn_context *context);
 /* The host's parallel_for. */
 void nn_parallel(nn_context *context, int64_t items, int64_t grain, more_range_function body, void *argument);
 
-/* `count` zeroed floats, 64-byte aligned, from the host's memory service. NULL when out of memory, or when count is
- * negative or its bytes overflow. */
+/* ---- Where operators work --------------------------------------------------------------------------------------- */
+
+/* A context works on the host, or on one CUDA device: in order, on a stream of its own, while the caller goes on. All
+ * pointers that operators are given are to memory of that kind, but for those that say "host". nn_alloc_f32 and arenas
+ * give it; loaded matrices, vectors and caches lie in it. On the host it is plain memory and the functions below are
+ * memcpy and memset. An operator that fails on the device is told of by nn_settled. */
+
+/* Before anything is loaded: MORE_ERROR_UNSUPPORTED where this build of the plugin (its name, for the message) has no
+ * kernels for the device. */
+more_status nn_context_set_device(nn_context *context, const char *plugin, DLDevice device, more_error *error);
+bool nn_on_host(const nn_context *context);
+#define NN_PLACES 8 /* contexts, and so devices, that the layers of one model may be spread over */
+/* `count` zeroed floats, 64-byte aligned. NULL when out of memory, or when count is negative or its bytes overflow. */
 float *nn_alloc_f32(nn_context *context, int64_t count);
 /* Gives back what nn_alloc_f32 or a vector loader gave; NULL is allowed. */
 void nn_free(nn_context *context, void *memory);
+/* Either side may be the host's too. What goes to the host is there on return; what comes from it was taken. */
+void nn_copy(nn_context *context, void *to, const void *from, size_t bytes);
+void nn_zero(nn_context *context, void *to, size_t bytes);
+/* `count` floats from where one context works to where another does. */
+void nn_move_f32(nn_context *from, const float *x, nn_context *to, float *y, int64_t count);
+/* The first rows of a tensor on the host, where operators can read them: itself, or a copy in the arena. NULL when out
+ * of memory. */
+const float *nn_bring(nn_arena *arena, const float *values, int64_t count);
+/* A place in the arena for what is to be given to `values` on the host by nn_copy; `values` itself on the host. NULL
+ * when out of memory. */
+float *nn_stand_in(nn_arena *arena, float *values, int64_t count);
+/* Makes the device current in this thread, as the first statement of every function that a host may call. */
+more_status nn_begin(nn_context *context, more_error *error);
+/* The status of a function that ran operators: what failed on the device, in its words, also where `status` is only
+ * MORE_ERROR_MEMORY; else `status`. Does not wait: what is not copied to the host may fail later. */
+more_status nn_settled(nn_context *context, more_status status, more_error *error);
+
+/* ---- Scratch ----------------------------------------------------------------------------------------------------- */
 
 /* A stack of f32 scratch buffers for the length of one forward call: take several, release all at once. Kept and reused
  * by later calls; separate calls in separate threads get separate arenas. */
-typedef struct nn_arena nn_arena;
 nn_arena *nn_arena_begin(nn_context *context);           /* NULL when out of memory */
 float *nn_arena_f32(nn_arena *arena, int64_t count);     /* 64-byte aligned, uninitialised; NULL when out of memory */
 void nn_arena_end(nn_context *context, nn_arena *arena); /* NULL is allowed */
@@ -190,6 +219,8 @@ void nn_rms_norm(nn_context *context, const float *x, int64_t rows, int64_t widt
 void nn_activate(nn_context *context, nn_activation activation, const float *x, int64_t count, float *y);
 /* y[t, i] = activation(x[t, i]) * x[t, width + i]: x is [rows, 2 width], gate first; y [rows, width]. */
 void nn_glu(nn_context *context, nn_activation activation, const float *x, int64_t rows, int64_t width, float *y);
+/* y[t, i] += scale[i] x[t, i]: LayerScale of a branch x [rows, width] */
+void nn_add_scaled(nn_context *context, const float *x, const float *scale, int64_t rows, int64_t width, float *y);
 /* y += x */
 void nn_add(nn_context *context, const float *x, int64_t count, float *y);
 /* y *= factor */
@@ -242,6 +273,10 @@ typedef struct nn_cache_config {
     nn_storage storage;     /* NN_F32, NN_F16, NN_BF16; or NN_Q8: a scale for each row's every NN_BLOCK channels */
     int64_t window;         /* rows that a query of a windowed layer sees, its own included; 0 = no layer has one */
     const bool *windowed;   /* [layers], owned by the caller, outlives every cache; NULL = with window > 0, all are */
+    /* Where layers lie: index of a layer's context in `places`, both owned by the caller, outliving every cache; NULL =
+     * all in the context given to nn_cache_create. */
+    nn_context *const *places;
+    const int32_t *layer_places; /* [layers], below NN_PLACES; NULL = all in the first */
 } nn_cache_config;
 
 more_status nn_cache_create(nn_context *context, const nn_cache_config *config, nn_cache **cache, more_error *error);
@@ -249,6 +284,8 @@ void nn_cache_destroy(nn_cache *cache); /* NULL is allowed */
 /* Shares every page (reference counts are atomic: forks live in different threads). The copy is of the table of pages
  * alone: some microseconds. Rows reserved or written, but not committed, stay behind. */
 more_status nn_cache_fork(const nn_cache *cache, nn_cache **fork, more_error *error);
+/* The context whose memory a layer lies in. */
+nn_context *nn_cache_place(const nn_cache *cache, int64_t layer);
 int64_t nn_cache_length(const nn_cache *cache);
 /* The least length that it may be truncated to: 0, or what the windows that were let go allow, which is at least the
  * last NN_PAGE rows back. */
@@ -266,8 +303,9 @@ void nn_cache_commit(nn_cache *cache, int64_t rows);
 /* Most bytes that a cache holds on its way to `rows` rows, none reserved: whole pages, of all layers. INT64_MAX for a
  * config that cannot be had. */
 int64_t nn_cache_bytes(const nn_cache_config *config, int64_t rows);
-/* The same while up to `chunk` rows are reserved in one call, which windowed layers hold beside their windows. */
-int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int64_t rows, int64_t chunk);
+/* The same of the layers in one place, while up to `chunk` rows are reserved in one call, which windowed layers hold
+ * beside their windows. */
+int64_t nn_cache_bytes_at_work(const nn_cache_config *config, int32_t place, int64_t rows, int64_t chunk);
 
 /* Causal attention of `rows` queries [rows, heads, head_dimension] (row stride in elements), which are the last
  * written, not yet committed rows of the cache, over everything before and including each that the layer's window lets

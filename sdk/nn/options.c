@@ -31,22 +31,49 @@ static more_status read_arithmetic(const more_open *arguments, nn_arithmetic *ar
     return more_fail(error, MORE_ERROR_ARGUMENT, "arithmetic is '%s': use auto, exact or fast", name);
 }
 
+/* The context of device `index` of open(). */
+static more_status open_place(const more_open *arguments, const char *plugin, int32_t index, nn_arithmetic arithmetic,
+                              nn_context **place, more_error *error)
+{
+    more_status status = nn_context_create(arguments->host, place, error);
+
+    if (!status)
+        status = nn_context_set_device(*place, plugin, arguments->devices[index], error);
+    if (!status)
+        nn_context_set_arithmetic(*place, arithmetic);
+    return status;
+}
+
+static more_status open_places(const more_open *arguments, const char *plugin, int32_t most, nn_context **places,
+                               int32_t *count, nn_source *source, more_error *error)
+{
+    nn_arithmetic arithmetic = NN_ARITHMETIC_AUTO;
+    more_status status = nn_require_devices(arguments, plugin, most, error);
+
+    *count = 0;
+    if (!status)
+        status = read_arithmetic(arguments, &arithmetic, error);
+    for (int32_t i = 0; !status && i < arguments->device_count; i++) {
+        status = open_place(arguments, plugin, i, arithmetic, &places[i], error);
+        *count += places[i] != NULL;
+    }
+    if (!status)
+        status = nn_source_open(places[0], arguments, source, error);
+    return status ? status : read_quantize(arguments, &source->quantise, error);
+}
+
 more_status nn_open(const more_open *arguments, const char *plugin, nn_context **context, nn_source *source,
                     more_error *error)
 {
-    nn_arithmetic arithmetic = NN_ARITHMETIC_AUTO;
-    more_status status = nn_require_host(arguments, plugin, error);
+    int32_t count;
 
     *context = NULL;
-    if (!status)
-        status = nn_context_create(arguments->host, context, error);
-    if (!status)
-        status = nn_source_open(*context, arguments, source, error);
-    if (!status)
-        status = read_quantize(arguments, &source->quantise, error);
-    if (!status)
-        status = read_arithmetic(arguments, &arithmetic, error);
-    if (!status)
-        nn_context_set_arithmetic(*context, arithmetic);
-    return status;
+    return open_places(arguments, plugin, 1, context, &count, source, error);
+}
+
+more_status nn_open_places(const more_open *arguments, const char *plugin, nn_context *places[NN_PLACES],
+                           int32_t *count, nn_source *source, more_error *error)
+{
+    memset(places, 0, NN_PLACES * sizeof *places);
+    return open_places(arguments, plugin, NN_PLACES, places, count, source, error);
 }

@@ -26,10 +26,14 @@ enum { NN_OPTION_QUANTIZE, NN_OPTION_ARITHMETIC, NN_OPTION_COUNT };
             "fast = 16-bit products for plain weights too where the CPU has them."                                     \
     }
 
-/* nn_require_host, nn_context_create and nn_source_open, then quantize into the source and arithmetic into the context;
- * options that the caller left out have their defaults. On failure *context is NULL or the caller's to destroy, as it
- * is on success. `plugin` is for messages. [any-thread] */
+/* A context on the device of open(), its arithmetic set, and the source, with what `quantize` says; options that the
+ * caller left out have their defaults. On failure *context is NULL or the caller's to destroy, as it is on success.
+ * `plugin` is for messages. [any-thread] */
 more_status nn_open(const more_open *arguments, const char *plugin, nn_context **context, nn_source *source,
                     more_error *error);
+/* The same with a context for each device of open(), all the caller's to destroy; the source has the first.
+ * [any-thread] */
+more_status nn_open_places(const more_open *arguments, const char *plugin, nn_context *places[NN_PLACES],
+                           int32_t *count, nn_source *source, more_error *error);
 
 #endif

@@ -265,6 +265,21 @@ void nn_pack_panel(const void *const rows[NN_PANEL], const nn_row_format from[NN
     }
 }
 
+void nn_pack_row(const void *row, nn_row_format from, int64_t columns, nn_storage storage, void *to)
+{
+    if (row && from == (nn_row_format)storage) {
+        memcpy(to, row, (size_t)(columns * nn_storage_bytes(storage)));
+        return;
+    }
+    for (int64_t k = 0; k < columns; k += NN_STEP) {
+        float values[NN_STEP];
+        int64_t count = nn_min(NN_STEP, columns - k);
+        row_values(row, from, k, count, values);
+        for (int64_t i = 0; i < count; i++)
+            nn_store_value(storage, to, k + i, values[i]);
+    }
+}
+
 void nn_unpack_row(const nn_matrix *matrix, int64_t row, float *values)
 {
     if (nn_is_quantised(matrix->storage)) {

@@ -31,6 +31,9 @@ int64_t nn_row_bytes(nn_row_format format, int64_t columns);
 void nn_pack_panel(const void *const rows[NN_PANEL], const nn_row_format from[NN_PANEL], nn_matrix *matrix,
                    int64_t panel);
 
+/* The same of one row into a row of a float storage, as devices keep them. */
+void nn_pack_row(const void *row, nn_row_format from, int64_t columns, nn_storage storage, void *to);
+
 /* A row of the matrix as f32 [columns]. */
 void nn_unpack_row(const nn_matrix *matrix, int64_t row, float *values);
 

@@ -37,7 +37,7 @@ static double row_bytes(const nn_cache *cache, int64_t layer)
 void nn_profile_add_causal(const nn_context *context, double begin, const nn_attention_args *args)
 {
     const nn_cache *cache = args->cache;
-    bool windowed = nn_cache_group(&cache->config, args->layer) == NN_WINDOWED;
+    bool windowed = nn_is_windowed(&cache->config, args->layer);
     double pairs = 0.0;
     int64_t first = windowed ? nn_max(cache->length + 1 - cache->config.window, 0) : 0;
     for (int64_t row = 0; row < args->rows; row++) {

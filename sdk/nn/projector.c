@@ -119,20 +119,20 @@ int64_t nn_mlp_activation_bytes(const nn_mlp *mlp, int64_t rows)
     return (mlp->layers > 2 ? 2 : 1) * rows * mlp->widest * (int64_t)sizeof(float);
 }
 
-more_status nn_mlp_run(const nn_mlp *mlp, nn_context *context, const float *x, int64_t rows, float *y,
-                       more_error *error)
+more_status nn_mlp_run(const nn_mlp *mlp, nn_context *context, nn_arena *arena, const float *x, int64_t rows,
+                       float *tokens, more_error *error)
 {
-    nn_arena *arena = nn_arena_begin(context);
-    more_status status = arena ? MORE_OK : MORE_ERROR_MEMORY;
-    float *between[2] = {NULL, NULL};
+    int64_t size = rows * mlp->layer[mlp->layers - 1].rows;
+    float *between[2] = {NULL, NULL}, *y = arena ? nn_stand_in(arena, tokens, size) : NULL;
+    bool failed = !x || !y;
 
-    for (int32_t i = 0; i < 2 && i + 1 < mlp->layers && !status; i++) {
+    for (int32_t i = 0; i < 2 && i + 1 < mlp->layers && !failed; i++) {
         between[i] = nn_arena_f32(arena, rows * mlp->widest);
-        status = between[i] ? MORE_OK : MORE_ERROR_MEMORY;
+        failed = !between[i];
     }
-    if (status)
-        more_fail(error, status, "no memory to project %lld rows", (long long)rows);
-    for (int32_t i = 0; i < mlp->layers && !status; i++) {
+    if (failed)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory to project %lld rows", (long long)rows);
+    for (int32_t i = 0; i < mlp->layers; i++) {
         bool last = i + 1 == mlp->layers;
         float *out = last ? y : between[i % 2];
         nn_linear(context, &(nn_linear_args){.x = x,
@@ -143,8 +143,9 @@ more_status nn_mlp_run(const nn_mlp *mlp, nn_context *context, const float *x, i
                                              .y = out});
         x = out;
     }
-    nn_arena_end(context, arena);
-    return status;
+    if (y != tokens)
+        nn_copy(context, tokens, y, (size_t)size * sizeof *tokens);
+    return MORE_OK;
 }
 
 /* ---- What callers may ask --------------------------------------------------------------------------------------- */

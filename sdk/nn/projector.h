@@ -40,10 +40,10 @@ void nn_mlp_load(nn_mlp *mlp, nn_loader *loader, bool biases);
 void nn_mlp_free(nn_mlp *mlp, nn_context *context);
 /* Bytes of the buffers of nn_mlp_run on `rows` rows. */
 int64_t nn_mlp_activation_bytes(const nn_mlp *mlp, int64_t rows);
-/* x [rows, width in] to y [rows, width out], which must not overlap. MORE_ERROR_MEMORY where buffers cannot be had.
- * [any-thread] */
-more_status nn_mlp_run(const nn_mlp *mlp, nn_context *context, const float *x, int64_t rows, float *y,
-                       more_error *error);
+/* x [rows, width in], where operators work, to tokens [rows, width out] on the host, which must not overlap. What lies
+ * between is taken from the arena; MORE_ERROR_MEMORY where that, the arena or x is NULL. [any-thread] */
+more_status nn_mlp_run(const nn_mlp *mlp, nn_context *context, nn_arena *arena, const float *x, int64_t rows,
+                       float *tokens, more_error *error);
 
 /* Rows of features of a grid, prefix included: at least 1; else MORE_ERROR_ARGUMENT with the grid. [any-thread] */
 more_status nn_grid_rows(const more_grid *grid, int64_t *rows, more_error *error);

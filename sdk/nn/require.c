@@ -3,17 +3,20 @@
 
 #include <string.h>
 
-more_status nn_require_host(const more_open *arguments, const char *plugin, more_error *error)
+more_status nn_require_devices(const more_open *arguments, const char *plugin, int32_t most, more_error *error)
 {
     if (arguments->device_count < 1 || !arguments->devices)
         return more_fail(error, MORE_ERROR_ARGUMENT, "%s was given no device to run on", plugin);
     for (int32_t i = 0; i < arguments->device_count; i++) {
         const DLDevice *device = &arguments->devices[i];
-        if (device->device_type != kDLCPU)
+        if (device->device_type != kDLCPU && device->device_type != kDLCUDA)
             return more_fail(error, MORE_ERROR_UNSUPPORTED,
-                             "%s has no kernels for device %d:%d (DLPack type:number), only for the CPU", plugin,
-                             (int)device->device_type, (int)device->device_id);
+                             "%s has no kernels for device %d:%d (DLPack type:number), only for the CPU and CUDA",
+                             plugin, (int)device->device_type, (int)device->device_id);
     }
+    if (arguments->device_count > most)
+        return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s was given %d devices and can use %d", plugin,
+                         (int)arguments->device_count, (int)most);
     return MORE_OK;
 }
 

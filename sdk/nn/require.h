@@ -7,9 +7,8 @@
 
 #include <llavamore/backbone.h>
 
-/* MORE_ERROR_UNSUPPORTED unless every device of open() is the host CPU, layer devices included: for backbones without
- * kernels for others. [any-thread] */
-more_status nn_require_host(const more_open *arguments, const char *plugin, more_error *error);
+/* MORE_ERROR_UNSUPPORTED unless open() was given `most` devices at most, each the host CPU or of CUDA. [any-thread] */
+more_status nn_require_devices(const more_open *arguments, const char *plugin, int32_t most, more_error *error);
 
 /* MORE_ERROR_ARGUMENT unless the tensor is f32 of this shape, contiguous, on the host. The message calls it `what`,
  * with `index` behind it where that is not negative: "pixels 3". [any-thread] */

@@ -75,8 +75,9 @@ static void rotate_rows(void *argument, int64_t begin, int64_t end, int32_t work
             rotate_row(job, row, first, nn_min(PAIRS_AT_ONCE, job->pairs - first));
 }
 
-void nn_rotary(nn_context *context, float *x, int64_t rows, int64_t x_stride, int64_t heads, int64_t head_dimension,
-               int64_t dimensions, const float *frequencies, const int64_t *positions, float attention_factor)
+void nn_host_rotary(nn_context *context, float *x, int64_t rows, int64_t x_stride, int64_t heads,
+                    int64_t head_dimension, int64_t dimensions, const float *frequencies, const int64_t *positions,
+                    float attention_factor)
 {
     double begin = nn_profile_begin(context);
     rotary_job job = {context,        x,           x_stride,  heads,           head_dimension,

@@ -299,7 +299,8 @@ static void embed_sequence(const nn_language *language, const nn_sequence *seque
         if (segment->ids)
             nn_matrix_rows(language->context, language->embedding, segment->ids, segment->count, rows);
         else
-            memcpy(rows, more_tensor_data(segment->rows), (size_t)(segment->count * language->width) * sizeof *rows);
+            nn_copy(language->context, rows, more_tensor_data(segment->rows),
+                    (size_t)(segment->count * language->width) * sizeof *rows);
         for (int64_t k = 0; k < segment->count; k++)
             positions[row + k] = segment->positions ? segment->positions[k] : length + row + k;
         row += segment->count;
@@ -308,11 +309,11 @@ static void embed_sequence(const nn_language *language, const nn_sequence *seque
         nn_scale(language->context, language->embedding_scale, row * language->width, x);
 }
 
-/* Takes x, positions and the buffers of hidden states from the arena and fills in the inputs. */
-static more_status prepare(const nn_language *language, nn_sequence *sequences, nn_batch *batch, float **x,
-                           more_error *error)
+/* Takes x, positions and the buffers of hidden states from the arena and fills in the inputs; `positions`, on the host,
+ * is room for those of all rows. */
+static more_status prepare(const nn_language *language, nn_sequence *sequences, nn_batch *batch, int64_t *positions,
+                           float **x, more_error *error)
 {
-    int64_t *positions = (void *)nn_arena_f32(batch->arena, batch->rows * 2);
     bool failed = !positions;
 
     *x = nn_arena_f32(batch->arena, batch->rows * language->width);
@@ -327,14 +328,15 @@ static more_status prepare(const nn_language *language, nn_sequence *sequences, 
     if (failed)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for a forward pass over %lld rows: use smaller chunks",
                          (long long)batch->rows);
-    batch->positions = positions;
     for (int32_t i = 0; i < batch->count; i++)
         embed_sequence(language, &sequences[i], *x + sequences[i].first * language->width,
                        positions + sequences[i].first);
-    return MORE_OK;
+    batch->host_positions = positions;
+    batch->positions = (const void *)nn_bring(batch->arena, (void *)positions, batch->rows * 2);
+    return batch->positions ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "no memory for positions");
 }
 
-more_status nn_batch_state(const nn_batch *batch, int64_t state, const float *x, more_error *error)
+more_status nn_batch_state(const nn_batch *batch, int64_t state, nn_context *context, const float *x, more_error *error)
 {
     const nn_language *language = batch->language;
 
@@ -347,7 +349,8 @@ more_status nn_batch_state(const nn_batch *batch, int64_t state, const float *x,
         for (int32_t k = 0; k < sequence->item->hidden_count; k++) {
             int64_t layer = sequence->item->hidden_layers[k];
             if (layer == state || layer + language->layers + 1 == state)
-                memcpy(sequence->hidden + k * size, x + sequence->first * language->width, (size_t)size * sizeof *x);
+                nn_move_f32(context, x + sequence->first * language->width, language->context,
+                            sequence->hidden + k * size, size);
         }
     }
     return MORE_OK;
@@ -365,7 +368,7 @@ void nn_batch_attention(const nn_batch *batch, const float *key, const float *va
         own.rows = sequence->rows;
         own.query += offset;
         own.y += sequence->first * arguments->heads * batch->language->cache.head_dimension;
-        nn_attention_causal(batch->language->context, &own);
+        nn_attention_causal(nn_cache_place(sequence->cache, arguments->layer), &own);
     }
 }
 
@@ -388,27 +391,35 @@ static more_status give_logits(const nn_language *language, const nn_batch *batc
         for (int64_t k = 0; k < sequence->item->logit_count; k++) {
             int64_t asked = sequence->item->logit_rows[k];
             int64_t source = sequence->first + (asked < 0 ? asked + sequence->rows : asked);
-            memcpy(gathered + row++ * width, x + source * width, (size_t)width * sizeof *x);
+            nn_copy(language->context, gathered + row++ * width, x + source * width, (size_t)width * sizeof *x);
         }
     }
     language->head(language, gathered, rows, logits);
     for (int32_t i = 0; i < batch->count; i++) {
         const more_advance *item = batch->sequences[i].item;
         if (item->logit_count > 0)
-            memcpy(more_tensor_data(item->logits), logits, (size_t)(item->logit_count * vocabulary) * sizeof *logits);
+            nn_copy(language->context, more_tensor_data(item->logits), logits,
+                    (size_t)(item->logit_count * vocabulary) * sizeof *logits);
         logits += item->logit_count * vocabulary;
     }
     return MORE_OK;
 }
 
-static void commit(const nn_language *language, const nn_batch *batch)
+static void give_hidden(const nn_language *language, const nn_batch *batch)
 {
     for (int32_t i = 0; i < batch->count; i++) {
         const nn_sequence *sequence = &batch->sequences[i];
         int64_t size = sequence->rows * language->width;
         for (int32_t k = 0; k < sequence->item->hidden_count && size > 0; k++)
-            memcpy(more_tensor_data(&sequence->item->hidden[k]), sequence->hidden + k * size,
-                   (size_t)size * sizeof(float));
+            nn_copy(language->context, more_tensor_data(&sequence->item->hidden[k]), sequence->hidden + k * size,
+                    (size_t)size * sizeof(float));
+    }
+}
+
+static void commit(const nn_batch *batch)
+{
+    for (int32_t i = 0; i < batch->count; i++) {
+        const nn_sequence *sequence = &batch->sequences[i];
         nn_cache_commit(sequence->cache, sequence->rows);
         sequence->session->reach = sequence->reach;
         sequence->session->given = sequence->given;
@@ -419,21 +430,29 @@ static void commit(const nn_language *language, const nn_batch *batch)
 static more_status run(const nn_language *language, nn_sequence *sequences, nn_batch *batch, more_error *error)
 {
     more_status status;
+    int64_t *positions;
     float *x = NULL;
 
     if (batch->rows == 0)
         return MORE_OK;
+    positions = calloc((size_t)batch->rows, sizeof *positions);
     batch->arena = nn_arena_begin(language->context);
     status = batch->arena ? MORE_OK : more_fail(error, MORE_ERROR_MEMORY, "no memory for a forward pass");
     if (!status)
-        status = prepare(language, sequences, batch, &x, error);
+        status = nn_begin(language->context, error);
+    if (!status)
+        status = prepare(language, sequences, batch, positions, &x, error);
     if (!status)
         status = language->forward(language, batch, x, error);
     if (!status)
         status = give_logits(language, batch, x, error);
     if (!status)
-        commit(language, batch);
+        give_hidden(language, batch);
+    status = nn_settled(language->context, status, error);
+    if (!status)
+        commit(batch);
     nn_arena_end(language->context, batch->arena);
+    free(positions);
     return status;
 }
 
@@ -469,6 +488,24 @@ more_status nn_sessions_advance(const nn_language *language, more_advance *items
     return MORE_OK;
 }
 
+static more_status give_rows(const nn_language *language, const int32_t *ids, int64_t count, float *rows,
+                             more_error *error)
+{
+    int64_t size = count * language->width;
+    nn_arena *arena = nn_arena_begin(language->context);
+    float *found = arena ? nn_stand_in(arena, rows, size) : NULL;
+    more_status status = found ? MORE_OK : MORE_ERROR_MEMORY;
+
+    if (status)
+        more_fail(error, status, "no memory for %lld embedding rows", (long long)count);
+    else
+        nn_matrix_rows(language->context, language->embedding, ids, count, found);
+    if (found && found != rows)
+        nn_copy(language->context, rows, found, (size_t)size * sizeof *rows);
+    nn_arena_end(language->context, arena);
+    return nn_settled(language->context, status, error);
+}
+
 more_status nn_sessions_embed(const nn_language *language, const int32_t *ids, int64_t count, more_tensor *rows,
                               more_error *error)
 {
@@ -482,6 +519,6 @@ more_status nn_sessions_embed(const nn_language *language, const int32_t *ids, i
     if (!status && count > 0)
         status = nn_require_tensor(rows, "embedding rows", -1, 2, shape, error);
     if (!status && count > 0)
-        nn_matrix_rows(language->context, language->embedding, ids, count, more_tensor_data(rows));
-    return status;
+        status = nn_begin(language->context, error);
+    return status || count <= 0 ? status : give_rows(language, ids, count, more_tensor_data(rows), error);
 }

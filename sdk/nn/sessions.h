@@ -29,9 +29,10 @@ typedef struct nn_sequence {
 /* One forward pass. Lives for the length of one call of advance, in one thread. */
 typedef struct nn_batch {
     const struct nn_language *language;
-    nn_arena *arena;          /* scratch of the pass; the plugin takes its buffers here */
-    int64_t rows;             /* of all sequences */
-    const int64_t *positions; /* [rows], rotary positions */
+    nn_arena *arena;               /* scratch of the pass; the plugin takes its buffers here */
+    int64_t rows;                  /* of all sequences */
+    const int64_t *positions;      /* [rows], rotary positions, where the language's context works */
+    const int64_t *host_positions; /* the same on the host */
     const nn_sequence *sequences;
     int32_t count;
 } nn_batch;
@@ -67,9 +68,11 @@ typedef struct nn_language {
     void (*head)(const struct nn_language *language, float *x, int64_t rows, float *logits);
 } nn_language;
 
-/* Hidden state number `state` is in x: takes it for those who asked. MORE_ERROR_CANCELLED when the user asked to stop.
+/* Hidden state number `state` is in x, where `context` works: takes it for those who asked. MORE_ERROR_CANCELLED when
+ * the user asked to stop.
  */
-more_status nn_batch_state(const nn_batch *batch, int64_t state, const float *x, more_error *error);
+more_status nn_batch_state(const nn_batch *batch, int64_t state, nn_context *context, const float *x,
+                           more_error *error);
 
 /* Causal self-attention of every sequence over its own past. key and value [rows, key-value heads, head dimension] go
  * into the caches; `arguments` gives the layer, query, stride (common to all three), heads, scale, softcap and y

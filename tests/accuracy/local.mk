@@ -14,4 +14,4 @@ EXTRA_DIST += tests/accuracy/run tests/accuracy/common.sh tests/accuracy/referen
 check_PROGRAMS += tests/accuracy/test_errors
 tests_accuracy_test_errors_SOURCES = tests/accuracy/test_errors.c $(NN_TEST_SUPPORT)
 tests_accuracy_test_errors_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/tests/unit/nn -I$(srcdir)/core/cmd/llavamore-bench
-tests_accuracy_test_errors_LDADD = sdk/nn/libnn.la $(CMOCKA_LIBS) -lm -lpthread
+tests_accuracy_test_errors_LDADD = $(NN_HOST_LIBS) $(CMOCKA_LIBS) -lm -lpthread

@@ -38,6 +38,13 @@ void parity_host_close(void)
     the_host = NULL;
 }
 
+/* Where plugins are opened: the CPU, or the CUDA device whose number LLAVAMORE_TEST_CUDA is (tests/cuda/parity). */
+static DLDevice the_device(void)
+{
+    const char *number = getenv("LLAVAMORE_TEST_CUDA");
+    return number ? (DLDevice){kDLCUDA, atoi(number)} : (DLDevice){kDLCPU, 0};
+}
+
 size_t parity_host_bytes(void)
 {
     return core_host_current_bytes(the_host);
@@ -52,8 +59,9 @@ const char *parity_plugin_path(const char *name)
 {
     static char path[4096];
     const char *build = getenv("builddir"), *base = strrchr(name, '/') + 1;
+    const char *folder = the_device().device_type == kDLCPU ? "plugins" : getenv("LLAVAMORE_TEST_PLUGINS");
 
-    snprintf(path, sizeof path, "%s/plugins/%s/.libs/%s.so", build ? build : ".", name, base);
+    snprintf(path, sizeof path, "%s/%s/%s/.libs/%s.so", build ? build : ".", folder ? folder : "plugins", name, base);
     return path;
 }
 
@@ -187,7 +195,7 @@ void parity_set_option(const more_plugin *plugin, const char *option, const char
 const more_open *parity_arguments(const more_plugin *plugin, const more_host *host, more_checkpoint *checkpoint,
                                   more_open_flags flags, const char *option, const char *value)
 {
-    static const DLDevice cpu = {kDLCPU, 0};
+    static DLDevice device;
     static more_open arguments;
 
     assert_true(plugin->option_count <= MAX_OPTIONS);
@@ -195,6 +203,9 @@ const more_open *parity_arguments(const more_plugin *plugin, const more_host *ho
         const more_option *row = &plugin->options[i];
         option_values[i] = parse(row, row->default_value);
     }
+    device = the_device();
+    if (device.device_type != kDLCPU && plugin->option_count > 0)
+        parity_set_option(plugin, "arithmetic", "exact"); /* by default activations are rounded there */
     if (option)
         parity_set_option(plugin, option, value);
     arguments = (more_open){.struct_size = MORE_STRUCT_SIZE(more_open, layer_count),
@@ -203,7 +214,7 @@ const more_open *parity_arguments(const more_plugin *plugin, const more_host *ho
                             .options = option_values,
                             .option_count = plugin->option_count,
                             .flags = flags,
-                            .devices = &cpu,
+                            .devices = &device,
                             .device_count = 1};
     return &arguments;
 }

@@ -45,8 +45,9 @@ typedef struct parity_checkpoint {
 parity_checkpoint parity_checkpoint_open(const char *folder, const char *prefix, const more_tensor_map *map);
 void parity_checkpoint_close(parity_checkpoint *checkpoint);
 
-/* Arguments of open() for one host CPU. The plugin's options have their defaults; `option` = `value` changes one of
- * them, NULL none. Valid until the next call. */
+/* Arguments of open() for the host CPU, or for the CUDA device that LLAVAMORE_TEST_CUDA numbers, in exact arithmetic
+ * and by the plugins under LLAVAMORE_TEST_PLUGINS, a folder of the build. The plugin's options have their defaults;
+ * `option` = `value` changes one of them, NULL none. Valid until the next call. */
 const more_open *parity_arguments(const more_plugin *plugin, const more_host *host, more_checkpoint *checkpoint,
                                   more_open_flags flags, const char *option, const char *value);
 /* Changes one more option of the arguments that were made last, of the same plugin. */

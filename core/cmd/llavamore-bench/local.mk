@@ -31,4 +31,4 @@ core_cmd_llavamore_bench_llavamore_bench_SOURCES = \
 	core/cmd/llavamore-bench/synthetic.h \
 	core/cmd/llavamore-bench/threads.c \
 	core/cmd/llavamore-bench/work.c
-core_cmd_llavamore_bench_llavamore_bench_LDADD = core/lib/libllavamore-internal.la sdk/nn/libnn.la $(CORE_LIBS)
+core_cmd_llavamore_bench_llavamore_bench_LDADD = core/lib/libllavamore-internal.la $(NN_LIBS) $(CORE_LIBS)

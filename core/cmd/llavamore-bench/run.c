@@ -5,6 +5,7 @@
 #include "model.h"
 
 #include "base/json.h"
+#include <llavamore/cuda.h>
 #include <string.h>
 
 /* What a warm-up told of one kind of work. */
@@ -226,6 +227,20 @@ static more_status measure_language(model_run *run, more_error *error)
     return status ? status : measure_decode(run, behind, true, &run->decode_behind, error);
 }
 
+/* Of the device that the part is on; nothing for the CPU. */
+static more_status measure_device(bench *b, const core_backbone *part, more_error *error)
+{
+    const more_host *host = core_host_abi(b->host);
+    const more_cuda_service *cuda = host->get_service(host, MORE_CUDA_SERVICE);
+    more_cuda_info info = {.struct_size = sizeof info};
+    char name[48];
+    if (part->device.device_type != kDLCUDA)
+        return MORE_OK;
+    more_status status = cuda->describe(host, part->device.device_id, &info, error);
+    snprintf(name, sizeof name, "peak memory of cuda:%d", (int)part->device.device_id);
+    return status ? status : one_value(b, name, "GiB", (double)info.peak_bytes / (1 << 30), error);
+}
+
 static more_status measure_all(model_run *run, more_error *error)
 {
     bench *b = run->model.b;
@@ -233,6 +248,8 @@ static more_status measure_all(model_run *run, more_error *error)
     more_status status = one_value(b, "load", "s", run->model.load_seconds, error);
     if (!status)
         status = one_value(b, "peak memory", "GiB", (double)llavamore_peak_memory() / (1 << 30), error);
+    if (!status)
+        status = measure_device(b, assembly->language ? &assembly->language_part : &assembly->vision_part, error);
     if (!status)
         status = bench_limits_prepare(b, error);
     if (!status && assembly->language)

@@ -8,6 +8,7 @@
 #include "plugin/options.h"
 
 #include <errno.h>
+#include <llavamore/cuda.h>
 #include <llavamore/language.h>
 #include <llavamore/projector.h>
 #include <llavamore/vision.h>
@@ -42,6 +43,34 @@ json_t *inspect_keys(void)
         json_array_append_new(sections, json_pack("{s:s, s:s, s:o}", "section", section->name, "doc", section->doc,
                                                   "options", describe_options(section->keys, section->count)));
     return json_pack("{s:s, s:o}", "what", "keys of an INI file", "sections", sections);
+}
+
+/* ---- Devices ---------------------------------------------------------------------------------------------------- */
+
+static json_t *describe_device(const more_host *host, const more_cuda_service *cuda, int32_t number)
+{
+    more_error error = {{0}};
+    more_cuda_info info = {.struct_size = sizeof info};
+    char device[24], capability[24];
+    snprintf(device, sizeof device, "cuda:%d", (int)number);
+    if (cuda->describe(host, number, &info, &error) != MORE_OK)
+        return json_pack("{s:s, s:o}", "device", device, "error", core_json_text(error.message));
+    snprintf(capability, sizeof capability, "%d.%d", (int)info.capability / 10, (int)info.capability % 10);
+    return json_pack("{s:s, s:o, s:s, s:i, s:I, s:I}", "device", device, "name", core_json_text(info.name),
+                     "capability", capability, "processors", (int)info.processors, "total_bytes",
+                     (json_int_t)info.total_bytes, "free_bytes", (json_int_t)info.free_bytes);
+}
+
+json_t *inspect_devices(const core_host *host)
+{
+    const more_host *abi = core_host_abi(host);
+    const more_cuda_service *cuda = abi->get_service(abi, MORE_CUDA_SERVICE);
+    int32_t count = cuda->count(abi);
+    json_t *list = json_array();
+    for (int32_t i = 0; i < count; i++)
+        json_array_append_new(list, describe_device(abi, cuda, i));
+    return json_pack("{s:s, s:o, s:o}", "what", count ? "NVIDIA devices" : "no NVIDIA device", "reason",
+                     core_json_text(cuda->reason(abi)), "devices", list);
 }
 
 /* ---- Plugins ---------------------------------------------------------------------------------------------------- */

@@ -45,5 +45,7 @@ more_status inspect_image(const char *path, json_t **report, more_error *error);
 more_status preview_image(const char *path, output *out, more_error *error);
 /* The sections and keys of an assembly's INI file. */
 json_t *inspect_keys(void);
+/* The devices that [runtime] device may name, or why there is none. */
+json_t *inspect_devices(const core_host *host);
 
 #endif

@@ -16,6 +16,7 @@ static const char help_text[] =
     "       llavamore-inspect --ini FILE|FOLDER|NAME >MY.ini\n"
     "       llavamore-inspect --preview PICTURE...\n"
     "       llavamore-inspect [--json] --keys\n"
+    "       llavamore-inspect [--json] --devices\n"
     "\n"
     "Says what each thing is: a model folder, an adapter, a .safetensors or PyTorch file (tensors, layout,\n"
     "which plugin takes which part and why, and an INI file that runs it), a plugin (.so), a tokenizer,\n"
@@ -25,21 +26,19 @@ static const char help_text[] =
     "      --ini      print the INI file alone, for llavamore-run -c\n"
     "      --preview  show pictures in a terminal of 24-bit colour\n"
     "      --keys     print the sections and keys of an INI file\n"
+    "      --devices  print the NVIDIA devices that models can run on, or why there is none\n"
     "  -h, --help     print this text\n"
     "      --version  print the version\n"
     "\n"
     "Exit codes are those of llavamore-run(1); of several things the first that failed counts.\n";
 
-enum { OPTION_JSON = 256, OPTION_INI, OPTION_KEYS, OPTION_PREVIEW, OPTION_VERSION };
+enum { OPTION_JSON = 256, OPTION_DEVICES, OPTION_INI, OPTION_KEYS, OPTION_PREVIEW, OPTION_VERSION };
 
 static const struct option long_options[] = {
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"keys", no_argument, NULL, OPTION_KEYS},
-    {"ini", no_argument, NULL, OPTION_INI},
-    {"preview", no_argument, NULL, OPTION_PREVIEW},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
+    {"json", no_argument, NULL, OPTION_JSON},       {"keys", no_argument, NULL, OPTION_KEYS},
+    {"devices", no_argument, NULL, OPTION_DEVICES}, {"ini", no_argument, NULL, OPTION_INI},
+    {"preview", no_argument, NULL, OPTION_PREVIEW}, {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0},
 };
 
 /* ---- Reports for people ----------------------------------------------------------------------------------------- */
@@ -115,10 +114,27 @@ static void print_sections(FILE *file, const json_t *list)
     }
 }
 
+static void print_devices(FILE *file, const json_t *list)
+{
+    size_t i;
+    const json_t *device;
+    json_array_foreach(list, i, device)
+    {
+        if (json_object_get(device, "error"))
+            fprintf(file, "  %s: %s\n", text_at(device, "device"), text_at(device, "error"));
+        else
+            fprintf(file, "  %s: %s, capability %s, %lld multiprocessors, %.1f GiB, %.1f GiB of them free\n",
+                    text_at(device, "device"), text_at(device, "name"), text_at(device, "capability"),
+                    (long long)json_integer_value(json_object_get(device, "processors")),
+                    (double)json_integer_value(json_object_get(device, "total_bytes")) / (1 << 30),
+                    (double)json_integer_value(json_object_get(device, "free_bytes")) / (1 << 30));
+    }
+}
+
 /* The members that have a form of their own come last, under a heading; the rest is a tree. */
 static void layout(FILE *file, const json_t *report)
 {
-    static const char *const special[] = {"parts", "options", "functions", "list", "ini", "sections"};
+    static const char *const special[] = {"parts", "options", "functions", "list", "ini", "sections", "devices"};
     json_t *rest = json_copy((json_t *)report);
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         json_object_del(rest, special[i]);
@@ -137,6 +153,7 @@ static void layout(FILE *file, const json_t *report)
         fputs("list of tensors\n", file);
     print_tensors(file, json_object_get(report, "list"));
     print_sections(file, json_object_get(report, "sections"));
+    print_devices(file, json_object_get(report, "devices"));
     if (json_object_get(report, "ini"))
         fprintf(file, "\n%s", text_at(report, "ini"));
 }
@@ -219,42 +236,80 @@ static int show_keys(bool as_json, output *out)
     return status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
 }
 
+static int show_devices(bool as_json, output *out)
+{
+    more_error error = {{0}};
+    core_host *host = NULL;
+    json_t *devices = NULL;
+    core_host_config config = {.threads = 1, .log_level = MORE_LOG_ERROR};
+    more_status status = core_host_create(&config, &host, &error);
+    if (status == MORE_OK)
+        devices = inspect_devices(host);
+    if (status == MORE_OK)
+        status = print_report(out, devices, as_json, layout, &error);
+    json_decref(devices);
+    core_host_destroy(host);
+    return status == MORE_OK ? EXIT_SUCCESS : fail_status(PROGRAM, status, &error);
+}
+
+/* What the options ask for. */
+typedef struct wishes {
+    bool json, ini, keys, devices, preview;
+} wishes;
+
+/* False when nothing is left to do: *code is what to leave with. */
+static bool take_option(int option, wishes *wanted, output *out, int *code)
+{
+    switch (option) {
+    case OPTION_JSON:
+        wanted->json = true;
+        return true;
+    case OPTION_INI:
+        wanted->ini = true;
+        return true;
+    case OPTION_KEYS:
+        wanted->keys = true;
+        return true;
+    case OPTION_DEVICES:
+        wanted->devices = true;
+        return true;
+    case OPTION_PREVIEW:
+        wanted->preview = true;
+        return true;
+    case 'h':
+        output_text(out, help_text);
+        return false;
+    case OPTION_VERSION:
+        output_text(out, "llavamore " LLAVAMORE_VERSION "\n");
+        return false;
+    default:
+        *code = EXIT_USAGE; /* getopt has printed its line */
+        return false;
+    }
+}
+
 static int run(int argc, char **argv, output *out)
 {
-    bool as_json = false, as_ini = false, keys = false, preview = false;
-    for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
-        switch (option) {
-        case OPTION_JSON:
-            as_json = true;
-            break;
-        case OPTION_INI:
-            as_ini = true;
-            break;
-        case OPTION_KEYS:
-            keys = true;
-            break;
-        case OPTION_PREVIEW:
-            preview = true;
-            break;
-        case 'h':
-            output_text(out, help_text);
-            return EXIT_SUCCESS;
-        case OPTION_VERSION:
-            output_text(out, "llavamore " LLAVAMORE_VERSION "\n");
-            return EXIT_SUCCESS;
-        default:
-            return EXIT_USAGE; /* getopt has printed its line */
-        }
-    }
-    if (keys && optind == argc)
-        return show_keys(as_json, out);
-    if (keys || optind == argc)
-        return fail(PROGRAM, EXIT_USAGE, keys ? "--keys takes no file" : "what? Give a file, a folder, or a plugin's id");
-    if (as_ini && (as_json || preview || argc - optind != 1))
+    wishes wanted = {0};
+    int code = EXIT_SUCCESS;
+    for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;)
+        if (!take_option(option, &wanted, out, &code))
+            return code;
+    char **things = argv + optind;
+    int count = argc - optind;
+    if (wanted.keys && wanted.devices)
+        return fail(PROGRAM, EXIT_USAGE, "--keys and --devices: one of them at a time");
+    if ((wanted.keys || wanted.devices) && count)
+        return fail(PROGRAM, EXIT_USAGE, "%s takes no file", wanted.keys ? "--keys" : "--devices");
+    if (wanted.keys || wanted.devices)
+        return wanted.keys ? show_keys(wanted.json, out) : show_devices(wanted.json, out);
+    if (!count)
+        return fail(PROGRAM, EXIT_USAGE, "what? Give a file, a folder, or a plugin's id");
+    if (wanted.ini && (wanted.json || wanted.preview || count != 1))
         return fail(PROGRAM, EXIT_USAGE, "--ini takes one thing, and neither --json nor --preview");
-    if (preview)
-        return preview_all(argv + optind, argc - optind, out);
-    return inspect_all(argv + optind, argc - optind, as_json ? FORM_JSON : as_ini ? FORM_INI : FORM_TEXT, out);
+    if (wanted.preview)
+        return preview_all(things, count, out);
+    return inspect_all(things, count, wanted.json ? FORM_JSON : wanted.ini ? FORM_INI : FORM_TEXT, out);
 }
 
 int main(int argc, char **argv)

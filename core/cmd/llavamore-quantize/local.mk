@@ -11,4 +11,4 @@ core_cmd_llavamore_quantize_llavamore_quantize_SOURCES = \
 	core/cmd/llavamore-quantize/report.c core/cmd/llavamore-quantize/report.h \
 	core/cmd/llavamore-quantize/source.c core/cmd/llavamore-quantize/source.h \
 	core/cmd/llavamore-quantize/stop.c core/cmd/llavamore-quantize/stop.h
-core_cmd_llavamore_quantize_llavamore_quantize_LDADD = core/lib/libllavamore-internal.la sdk/nn/libnn.la $(CORE_LIBS)
+core_cmd_llavamore_quantize_llavamore_quantize_LDADD = core/lib/libllavamore-internal.la $(NN_HOST_LIBS) $(CORE_LIBS)

@@ -107,7 +107,10 @@ more_status source_open(const workshop *shop, core_config *config, bool eyes, co
     *result = NULL;
     if (!assembly)
         return MORE_ERROR_MEMORY;
-    more_status status = core_assembly_open_language(assembly, error);
+    /* only facts are asked for, and written: no device is worth looking for */
+    more_status status = core_config_set(config, "runtime.device=cpu", error);
+    if (status == MORE_OK)
+        status = core_assembly_open_language(assembly, error);
     if (status == MORE_OK)
         status = open_text(assembly, error);
     if (status == MORE_OK && eyes)

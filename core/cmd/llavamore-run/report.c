@@ -14,6 +14,17 @@ static more_status parse(const char *text, json_t **json, more_error *error)
     return MORE_OK;
 }
 
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static double mebibytes_at(const json_t *object, const char *key)
+{
+    return (double)json_integer_value(json_object_get(object, key)) / (1 << 20);
+}
+
 /* ---- The answer ------------------------------------------------------------------------------------------------- */
 
 static json_t *token_list(const llavamore_answer *answer)
@@ -68,6 +79,23 @@ static void print_rate(const char *what, int64_t tokens, double milliseconds)
                 1000.0 * (double)tokens / milliseconds);
 }
 
+/* Of each device that a part of the model is on. */
+static void print_devices(const llavamore_model *model)
+{
+    char *text = NULL;
+    json_t *assembly = NULL, *device;
+    size_t i;
+    if (llavamore_model_describe(model, &text, NULL) == MORE_OK && parse(text, &assembly, NULL) == MORE_OK) {
+        json_array_foreach(json_object_get(json_object_get(assembly, "runtime"), "devices"), i, device)
+        {
+            fprintf(stderr, "  %-12s %10.1f MiB at most, %.1f MiB kept for later\n", text_at(device, "device"),
+                    mebibytes_at(device, "peak_bytes"), mebibytes_at(device, "cached_bytes"));
+        }
+    }
+    json_decref(assembly);
+    llavamore_free(text);
+}
+
 void report_timings(const llavamore_model *model, const llavamore_answer *answer)
 {
     fprintf(stderr, "  %-12s %10.1f ms\n", "load", llavamore_model_load_ms(model));
@@ -91,15 +119,10 @@ void report_timings(const llavamore_model *model, const llavamore_answer *answer
     fprintf(stderr, "  %-12s %10.1f ms\n", "first token", answer->first_token_ms);
     fprintf(stderr, "  %-12s %10.1f ms\n", "total", answer->total_ms);
     fprintf(stderr, "  %-12s %10.1f MiB\n", "peak memory", (double)llavamore_peak_memory() / (1 << 20));
+    print_devices(model);
 }
 
 /* ---- Lists -------------------------------------------------------------------------------------------- */
-
-static const char *text_at(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
 
 /* The longest text under the key, in bytes; at least 12. */
 static int widest(const json_t *list, const char *key)

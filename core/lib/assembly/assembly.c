@@ -107,6 +107,12 @@ static more_status open_folder(core_assembly *assembly, more_error *error)
     return status;
 }
 
+static more_status open_plugin(void *user, const more_open *arguments, more_error *error)
+{
+    core_assembly *assembly = user;
+    return assembly->language_api->open(arguments, &assembly->language, error);
+}
+
 more_status core_assembly_open_language(core_assembly *assembly, more_error *error)
 {
     more_checkpoint *part = NULL;
@@ -121,9 +127,8 @@ more_status core_assembly_open_language(core_assembly *assembly, more_error *err
     if (status != MORE_OK)
         return status;
     assembly->language_api = assembly->language_part.interface;
-    more_open arguments = core_backbone_open(&assembly->language_part, host, assembly->flags);
-    status = assembly->language_api->open(&arguments, &assembly->language, error);
-    status = core_backbone_opened(&assembly->language_part, host, "llm", status, error);
+    status = core_backbone_open(&assembly->language_part, assembly->config, host, "llm", assembly->flags, open_plugin,
+                                assembly, error);
     if (status != MORE_OK)
         return status;
     assembly->language_info.struct_size = MORE_STRUCT_SIZE(more_language_info, weight_formats);

@@ -3,6 +3,8 @@
 
 #include "base/host.h"
 #include "base/json.h"
+#include "device/choice.h"
+#include "plugin/value.h"
 #include "weights/checkpoint.h"
 #include <llavamore/language.h>
 #include <llavamore/projector.h>
@@ -142,17 +144,18 @@ static void tell_choice(const core_backbone *backbone, const more_host *host, co
         core_log(host, MORE_LOG_INFO, kind, "plugin '%s' for %s (%s)", id, path, why[0] ? why : "as the settings say");
 }
 
-more_status core_backbone_opened(const core_backbone *backbone, const more_host *host, const char *section,
-                                 more_status status, more_error *error)
+/* Passes on what open() returned, with a word on the plugin that would have fitted. */
+static more_status tell_rival(const core_backbone *backbone, const more_host *host, const char *section,
+                              more_status status, more_error *error)
 {
-    const char *path = core_weights_service()->path(backbone->checkpoint), *reason;
     int score;
-    const char *rival = rival_of(backbone, &score, &reason);
+    const char *reason, *rival = rival_of(backbone, &score, &reason);
     if (!backbone->chosen_by_user || backbone->recognition.score > 0 || !rival || status == MORE_ERROR_CANCELLED)
         return status;
     if (status == MORE_OK) {
         core_log(host, MORE_LOG_WARNING, section, "plugin '%s' does not know %s (%.200s), but '%s' does (%.200s)",
-                 backbone->file->id, path, backbone->recognition.reason, rival, reason);
+                 backbone->file->id, core_weights_service()->path(backbone->checkpoint), backbone->recognition.reason,
+                 rival, reason);
     } else if (error) {
         more_error said = *error;
         more_fail(error, status, "%.700s; plugin '%s' fits it (%.120s): say [%s] plugin = %s", said.message, rival,
@@ -199,15 +202,66 @@ void core_backbone_clear(core_backbone *backbone)
     *backbone = (core_backbone){0};
 }
 
-more_open core_backbone_open(const core_backbone *backbone, const more_host *host, more_open_flags flags)
+/* ---- Opening ---------------------------------------------------------------------------------------------------- */
+
+/* [runtime] device; an error names the line that it stands in. */
+static more_status choose_device(const core_config *config, const more_host *host, core_device_choice *choice,
+                                 more_error *error)
 {
-    static const DLDevice cpu = {kDLCPU, 0};
-    return (more_open){.struct_size = MORE_STRUCT_SIZE(more_open, layer_count),
-                       .host = host,
-                       .checkpoint = backbone->checkpoint,
-                       .options = backbone->options.values,
-                       .option_count = backbone->options.count,
-                       .flags = flags,
-                       .devices = &cpu,
-                       .device_count = 1};
+    const core_config_entry *entry = core_config_find(config, "runtime", "device");
+    const char *text = entry ? entry->value : "auto";
+    char shown[64];
+    more_error reason = {{0}};
+    more_status status = core_device_choose(host, text, choice, &reason);
+    if (status != MORE_OK)
+        return more_fail(error, status, "%s: [runtime] device = %s: %s", entry ? entry->where : "default",
+                         core_printable(text, shown, sizeof shown), reason.message);
+    return MORE_OK;
+}
+
+static more_status open_on(core_backbone *backbone, DLDevice device, const more_host *host, more_open_flags flags,
+                           core_open_function open, void *user, more_error *error)
+{
+    more_open arguments = {.struct_size = MORE_STRUCT_SIZE(more_open, layer_count),
+                           .host = host,
+                           .checkpoint = backbone->checkpoint,
+                           .options = backbone->options.values,
+                           .option_count = backbone->options.count,
+                           .flags = flags,
+                           .devices = &device,
+                           .device_count = 1};
+    backbone->device = device;
+    return open(user, &arguments, error);
+}
+
+/* Whether `auto` takes the CPU after this. */
+static bool falls_back(const core_device_choice *choice, more_status status)
+{
+    return choice->automatic && choice->device.device_type != kDLCPU &&
+           (status == MORE_ERROR_UNSUPPORTED || status == MORE_ERROR_MEMORY);
+}
+
+more_status core_backbone_open(core_backbone *backbone, const core_config *config, const more_host *host,
+                               const char *section, more_open_flags flags, core_open_function open, void *user,
+                               more_error *error)
+{
+    core_device_choice choice;
+    more_error refusal = {{0}};
+    char shown[192];
+    more_status status = choose_device(config, host, &choice, error);
+    if (status != MORE_OK)
+        return status;
+    status = open_on(backbone, choice.device, host, flags, open, user, &refusal);
+    if (falls_back(&choice, status)) {
+        core_log(host, status == MORE_ERROR_MEMORY ? MORE_LOG_WARNING : MORE_LOG_INFO, section,
+                 "runs on the CPU, since device = auto and not on %s: %s",
+                 core_device_shown(host, choice.device, shown), refusal.message);
+        status = open_on(backbone, (DLDevice){kDLCPU, 0}, host, flags, open, user, &refusal);
+    } else if (status == MORE_OK && choice.device.device_type != kDLCPU) {
+        core_log(host, MORE_LOG_INFO, section, "runs on %s, %s", core_device_shown(host, choice.device, shown),
+                 choice.automatic ? "since device = auto and it can" : "as the settings say");
+    }
+    if (status != MORE_OK)
+        more_fail(error, status, "%s", refusal.message);
+    return tell_rival(backbone, host, section, status, error);
 }

@@ -19,6 +19,7 @@ typedef struct core_backbone {
     more_recognition recognition; /* what the plugin said of the checkpoint */
     bool chosen_by_user;          /* `plugin =` was given */
     json_t *others;               /* [{"plugin", "score", "reason"}]: what else fits, the best first */
+    DLDevice device;              /* where it was opened */
 } core_backbone;
 
 /* recognise and tensor_map of the three interfaces, which begin alike. */
@@ -36,12 +37,15 @@ typedef struct core_backbone_interface {
 more_status core_backbone_choose(core_registry *registry, core_config *config, const more_host *host,
                                  const char *section, more_checkpoint *part, core_backbone *backbone,
                                  more_error *error);
-/* To be called with what the plugin's open() returned, which it passes on. Where the user chose a plugin that does not
- * know the checkpoint and another does, the error gets that said behind it, and a success a warning. */
-more_status core_backbone_opened(const core_backbone *backbone, const more_host *host, const char *section,
-                                 more_status status, more_error *error);
+/* Calls the open() of the part's interface; `user` is what core_backbone_open was given. */
+typedef more_status (*core_open_function)(void *user, const more_open *arguments, more_error *error);
+/* Opens the part where [runtime] device says. Under `auto` the CPU is taken where the plugin cannot run on the device
+ * (MORE_ERROR_UNSUPPORTED) or finds no memory there; a line of the log says what was taken and why. Where the user
+ * chose a plugin that does not know the checkpoint and another does, the error gets that said behind it, and a success
+ * a warning. */
+more_status core_backbone_open(core_backbone *backbone, const core_config *config, const more_host *host,
+                               const char *section, more_open_flags flags, core_open_function open, void *user,
+                               more_error *error);
 void core_backbone_clear(core_backbone *backbone);
-/* The arguments of open() on the host's CPU. */
-more_open core_backbone_open(const core_backbone *backbone, const more_host *host, more_open_flags flags);
 
 #endif

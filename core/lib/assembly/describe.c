@@ -4,8 +4,11 @@
  */
 #include "assembly/assembly.h"
 #include "base/json.h"
+#include "device/choice.h"
 #include "generate/multiscale.h"
 #include "weights/checkpoint.h"
+#include <llavamore/cuda.h>
+#include <string.h>
 
 static json_t *describe_memory(const more_memory *memory)
 {
@@ -17,11 +20,13 @@ static json_t *describe_memory(const more_memory *memory)
 /* What every part says of itself; the caller adds its own facts. */
 static json_t *describe_part(const core_backbone *part, const char *path)
 {
-    return json_pack("{s:s, s:s, s:o, s:b, s:i, s:o, s:O, s:o, s:I}", "plugin", part->file->id, "version",
+    char device[24];
+    return json_pack("{s:s, s:s, s:o, s:b, s:i, s:o, s:O, s:o, s:I, s:s}", "plugin", part->file->id, "version",
                      part->file->plugin->version, "file", core_json_text(part->file->path), "chosen_by_user",
                      part->chosen_by_user, "score", (int)part->recognition.score, "reason",
                      core_json_text(part->recognition.reason), "also_fits", part->others, "weights",
-                     core_json_text(path), "stored_bytes", (json_int_t)core_checkpoint_bytes(part->checkpoint));
+                     core_json_text(path), "stored_bytes", (json_int_t)core_checkpoint_bytes(part->checkpoint),
+                     "device", core_device_text(part->device, device));
 }
 
 static json_t *describe_layers(const core_assembly *assembly)
@@ -122,10 +127,46 @@ static json_t *describe_generation(const core_assembly *assembly)
         (json_int_t)core_config_int64(config, "generate", "seed"), "sampler", sampler ? sampler->value : "");
 }
 
-more_status core_assembly_describe(const core_assembly *assembly, json_t **json, more_error *error)
+/* Adds the device of a part, and what was used of its memory, unless it is the CPU or there already. */
+static void add_device(const more_host *host, const core_backbone *part, json_t *devices)
+{
+    const more_cuda_service *cuda = host->get_service(host, MORE_CUDA_SERVICE);
+    more_cuda_info info = {.struct_size = sizeof info};
+    char name[24];
+    size_t i;
+    json_t *device;
+    if (!part->file || part->device.device_type != kDLCUDA)
+        return;
+    core_device_text(part->device, name);
+    json_array_foreach(devices, i, device)
+    {
+        if (!strcmp(json_string_value(json_object_get(device, "device")), name))
+            return;
+    }
+    if (cuda->describe(host, part->device.device_id, &info, NULL) == MORE_OK)
+        json_array_append_new(devices, json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "device", name, "name",
+                                                 core_json_text(info.name), "total_bytes", (json_int_t)info.total_bytes,
+                                                 "free_bytes", (json_int_t)info.free_bytes, "used_bytes",
+                                                 (json_int_t)info.used_bytes, "peak_bytes", (json_int_t)info.peak_bytes,
+                                                 "cached_bytes", (json_int_t)info.cached_bytes));
+}
+
+/* `device` is the language model's. */
+static json_t *describe_runtime(const core_assembly *assembly)
 {
     const more_host *host = core_host_abi(assembly->host);
     const more_threads_service *threads = host->get_service(host, MORE_THREADS_SERVICE);
+    char device[24];
+    json_t *devices = json_array();
+    add_device(host, &assembly->language_part, devices);
+    add_device(host, &assembly->vision_part, devices);
+    add_device(host, &assembly->projector_part, devices);
+    return json_pack("{s:i, s:s, s:o}", "threads", (int)threads->count(host), "device",
+                     core_device_text(assembly->language_part.device, device), "devices", devices);
+}
+
+more_status core_assembly_describe(const core_assembly *assembly, json_t **json, more_error *error)
+{
     int64_t image_tokens = 0;
     more_status status = MORE_OK;
     *json = json_object();
@@ -134,8 +175,7 @@ more_status core_assembly_describe(const core_assembly *assembly, json_t **json,
     if (status == MORE_OK)
         status = describe_language(assembly, *json, error);
     json_object_set_new(*json, "generate", describe_generation(assembly));
-    json_object_set_new(*json, "runtime",
-                        json_pack("{s:i, s:s}", "threads", (int)threads->count(host), "device", "cpu"));
+    json_object_set_new(*json, "runtime", describe_runtime(assembly));
     json_object_set_new(*json, "image_tokens", json_integer(image_tokens));
     if (status != MORE_OK) {
         json_decref(*json);

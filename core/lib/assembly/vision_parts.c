@@ -124,6 +124,12 @@ static more_status read_selection(core_assembly *assembly, more_error *error)
     return status == MORE_OK ? read_scales(assembly, error) : status;
 }
 
+static more_status open_encoder_plugin(void *user, const more_open *arguments, more_error *error)
+{
+    core_assembly *assembly = user;
+    return assembly->vision_api->open(arguments, &assembly->vision, error);
+}
+
 static more_status open_encoder(core_assembly *assembly, more_checkpoint *part, more_error *error)
 {
     const more_host *host = core_host_abi(assembly->host);
@@ -132,9 +138,8 @@ static more_status open_encoder(core_assembly *assembly, more_checkpoint *part, 
     if (status != MORE_OK)
         return status;
     assembly->vision_api = assembly->vision_part.interface;
-    more_open arguments = core_backbone_open(&assembly->vision_part, host, assembly->flags);
-    status = assembly->vision_api->open(&arguments, &assembly->vision, error);
-    status = core_backbone_opened(&assembly->vision_part, host, "vision", status, error);
+    status = core_backbone_open(&assembly->vision_part, assembly->config, host, "vision", assembly->flags,
+                                open_encoder_plugin, assembly, error);
     if (status != MORE_OK)
         return status;
     assembly->vision_info.struct_size = MORE_STRUCT_SIZE(more_vision_info, weight_formats);
@@ -208,6 +213,16 @@ static more_status choose_projector(core_assembly *assembly, more_error *error)
     return status;
 }
 
+static more_status open_projector_plugin(void *user, const more_open *arguments, more_error *error)
+{
+    core_assembly *assembly = user;
+    more_status status = assembly->projector_api->open(arguments, core_assembly_feature_width(assembly),
+                                                       assembly->language_info.width, &assembly->projector, error);
+    if (status == MORE_ERROR_ARGUMENT)
+        name_both_sides(assembly, error);
+    return status;
+}
+
 static more_status open_projector(core_assembly *assembly, more_error *error)
 {
     const more_host *host = core_host_abi(assembly->host);
@@ -215,12 +230,8 @@ static more_status open_projector(core_assembly *assembly, more_error *error)
     if (status != MORE_OK)
         return status;
     assembly->projector_api = assembly->projector_part.interface;
-    more_open arguments = core_backbone_open(&assembly->projector_part, host, assembly->flags);
-    status = assembly->projector_api->open(&arguments, core_assembly_feature_width(assembly),
-                                           assembly->language_info.width, &assembly->projector, error);
-    if (status == MORE_ERROR_ARGUMENT && error)
-        name_both_sides(assembly, error);
-    return core_backbone_opened(&assembly->projector_part, host, "projector", status, error);
+    return core_backbone_open(&assembly->projector_part, assembly->config, host, "projector", assembly->flags,
+                              open_projector_plugin, assembly, error);
 }
 
 more_status core_assembly_open_vision(core_assembly *assembly, more_error *error)

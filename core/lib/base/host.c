@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "device/devices.h"
 #include <llavamore/plugin.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@ struct core_host {
     core_host_config config;
     core_threads *threads;
     core_memory memory;
+    core_devices *devices;
     atomic_bool cancelled;
 };
 
@@ -110,6 +112,7 @@ static const void *get_service(const more_host *abi, const char *id)
                     {MORE_THREADS_SERVICE, &threads_service},
                     {MORE_PROGRESS_SERVICE, &progress_service},
                     {MORE_MEMORY_SERVICE, &memory_service},
+                    {MORE_CUDA_SERVICE, core_cuda_service()},
                     {MORE_PROFILE_SERVICE, host_of(abi)->config.profile ? &profile_service : NULL},
                     {MORE_WEIGHTS_SERVICE, host_of(abi)->config.weights}};
     for (size_t i = 0; i < sizeof services / sizeof *services; i++)
@@ -130,8 +133,11 @@ more_status core_host_create(const core_host_config *config, core_host **host, m
     made->abi.abi_version = MORE_ABI_VERSION;
     made->abi.get_service = get_service;
     made->config = *config;
-    more_status status = core_threads_create(config->threads, &made->threads, error);
+    made->devices = core_devices_create(&made->abi);
+    more_status status = made->devices ? core_threads_create(config->threads, &made->threads, error)
+                                       : more_fail(error, MORE_ERROR_MEMORY, "out of memory for the host");
     if (status != MORE_OK) {
+        core_devices_destroy(made->devices);
         free(made);
         return status;
     }
@@ -144,6 +150,7 @@ void core_host_destroy(core_host *host)
     if (!host)
         return;
     core_threads_destroy(host->threads);
+    core_devices_destroy(host->devices);
     free(host);
 }
 
@@ -155,6 +162,11 @@ const more_host *core_host_abi(const core_host *host)
 void core_host_cancel(core_host *host, bool cancelled)
 {
     atomic_store(&host->cancelled, cancelled);
+}
+
+core_devices *core_host_devices(const more_host *abi)
+{
+    return host_of(abi)->devices;
 }
 
 size_t core_host_current_bytes(const core_host *host)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The host behind `const more_host *`: log, threads, progress, memory and weights services.
+ * The host behind `const more_host *`: log, threads, progress, memory, devices and weights services.
  */
 #ifndef CORE_HOST_H
 #define CORE_HOST_H
@@ -36,6 +36,9 @@ size_t core_host_current_bytes(const core_host *host);
 size_t core_host_peak_bytes(const core_host *host);
 
 /* ---- For the core's own code: the services without a look-up ---------------------------------------------------- */
+
+/* What is behind llavamore.cuda/1, see device/devices.h. [any-thread] */
+struct core_devices *core_host_devices(const more_host *host);
 
 /* One line to the log, printf-style, cut at MORE_ERROR_SIZE. host may be NULL: then nothing happens. [any-thread] */
 MORE_PRINTF(4, 5)

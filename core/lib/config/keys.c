@@ -87,7 +87,9 @@ static const more_option runtime_keys[] = {
     {"threads", MORE_INT64, "0", 0, 1024, NULL, "Worker threads; 0 = one for each core that the process may use."},
     {"plugin_path", MORE_STRING, "", 0, 0, NULL,
      "Folders and files, apart by colons, that are searched for plugins first."},
-    {"device", MORE_STRING, "auto", 0, 0, "auto|cpu", "Where the models run; auto = the best there is."},
+    {"device", MORE_STRING, "auto", 0, 0, NULL,
+     "Where the models run: cpu, cuda (the first NVIDIA device) or cuda:N; auto = the first NVIDIA device, and the CPU "
+     "for each model that cannot run there or finds no memory there."},
     {"log", MORE_STRING, "warning", 0, 0, "error|warning|info|debug", "Least important messages that are shown."},
     {"batch", MORE_INT64, "512", 1, 1048576, NULL,
      "Rows of the prompt that the language model takes at one time: more is faster and needs more memory."},

@@ -127,17 +127,18 @@ static void block(const more_language *gemma, const nn_batch *batch, int64_t lay
                   float *x)
 {
     const nn_decoder_block *weights = &gemma->blocks[layer];
+    nn_context *context = scratch->context;
     float *normed = scratch->normed;
 
-    nn_decoder_norm(gemma, x, batch->rows, weights->attention_norm, normed);
+    nn_decoder_norm(gemma, context, x, batch->rows, weights->attention_norm, normed);
     nn_decoder_attend(gemma, batch, layer, scratch, NULL, normed);
-    nn_decoder_norm(gemma, normed, batch->rows, weights->attention_post_norm, normed);
-    nn_add(gemma->context, normed, batch->rows * gemma->config.width, x);
+    nn_decoder_norm(gemma, context, normed, batch->rows, weights->attention_post_norm, normed);
+    nn_add(context, normed, batch->rows * gemma->config.width, x);
 
-    nn_decoder_norm(gemma, x, batch->rows, weights->mlp_norm, normed);
+    nn_decoder_norm(gemma, context, x, batch->rows, weights->mlp_norm, normed);
     nn_decoder_feed_forward(gemma, batch, layer, scratch, NULL, normed);
-    nn_decoder_norm(gemma, normed, batch->rows, weights->mlp_post_norm, normed);
-    nn_add(gemma->context, normed, batch->rows * gemma->config.width, x);
+    nn_decoder_norm(gemma, context, normed, batch->rows, weights->mlp_post_norm, normed);
+    nn_add(context, normed, batch->rows * gemma->config.width, x);
 }
 
 /* ---- The interface ---------------------------------------------------------------------------------------------- */

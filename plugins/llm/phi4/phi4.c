@@ -174,10 +174,7 @@ static more_status read_factors(const nn_source *source, const nn_decoder_config
             "%s: %s has %lld numbers, LongRoPE needs %lld: one for each pair of the %lld channels that turn",
             source->weights->path(source->checkpoint), key, (long long)length, (long long)count,
             (long long)config->rotary_dimensions);
-    rotary->frequencies = nn_alloc_f32(source->context, count);
-    float *factors = nn_alloc_f32(source->context, count);
-    if (!rotary->frequencies || !factors)
-        status = more_fail(error, MORE_ERROR_MEMORY, "no memory for %lld rotary frequencies", (long long)count);
+    float factors[NN_HEAD_DIMENSION / 2];
     for (int64_t i = 0; i < count && !status; i++) {
         char element[KEY_SIZE];
         double factor;
@@ -186,8 +183,7 @@ static more_status read_factors(const nn_source *source, const nn_decoder_config
         factors[i] = (float)factor;
     }
     if (!status)
-        nn_rotary_frequencies_long(theta, config->rotary_dimensions, factors, rotary->frequencies);
-    nn_free(source->context, factors);
+        nn_rotary_frequencies_long(theta, config->rotary_dimensions, factors, rotary->values);
     return status;
 }
 

@@ -146,6 +146,7 @@ static more_status mlp_open(const more_open *arguments, int64_t width_in, int64_
         status = nn_mlp_require_widths(&own->mlp, &source, width_in, 1, width_out, error);
     if (!status)
         status = load(own, &source, error);
+    status = nn_settled(own->context, status, error);
     if (status) {
         mlp_close(own);
         return status;
@@ -173,6 +174,20 @@ static more_status mlp_plan(const more_projector *projector, const more_grid *gr
     return nn_grid_rows(grid, tokens, error);
 }
 
+static more_status run(const more_projector *projector, const more_projection *projection, int64_t rows,
+                       more_error *error)
+{
+    nn_context *context = projector->context;
+    nn_arena *arena = nn_arena_begin(context);
+    const float *features =
+        arena ? nn_bring(arena, more_tensor_data(projection->features), rows * projector->mlp.layer[0].columns) : NULL;
+    more_status status =
+        nn_mlp_run(&projector->mlp, context, arena, features, rows, more_tensor_data(projection->tokens), error);
+
+    nn_arena_end(context, arena);
+    return nn_settled(context, status, error);
+}
+
 static more_status mlp_project(more_projector *projector, const more_projection *projection, more_error *error)
 {
     const nn_mlp *mlp = &projector->mlp;
@@ -186,9 +201,8 @@ static more_status mlp_project(more_projector *projector, const more_projection 
         status =
             nn_require_projection(projection, mlp->layer[0].columns, rows, mlp->layer[mlp->layers - 1].rows, error);
     if (!status)
-        status = nn_mlp_run(mlp, projector->context, more_tensor_data(projection->features), rows,
-                            more_tensor_data(projection->tokens), error);
-    return status;
+        status = nn_begin(projector->context, error);
+    return status ? status : run(projector, projection, rows, error);
 }
 
 static const more_projector_interface projector_interface = {

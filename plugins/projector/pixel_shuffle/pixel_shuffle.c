@@ -181,6 +181,7 @@ static more_status shuffle_open(const more_open *arguments, int64_t width_in, in
         own->metadata_only = source.metadata_only;
         status = load(own, &source, error);
     }
+    status = nn_settled(own->context, status, error);
     if (status) {
         shuffle_close(own);
         return status;
@@ -233,7 +234,8 @@ static void shuffle(const more_projector *own, const more_grid *grid, const floa
     for (int64_t y = 0; y < grid->grid_height; y += scale)
         for (int64_t x = 0; x < grid->grid_width; x += scale)
             for (int64_t row = y; row < y + scale; row++, squares += span)
-                memcpy(squares, features + (row * grid->grid_width + x) * own->width, (size_t)span * sizeof *squares);
+                nn_copy(own->context, squares, features + (row * grid->grid_width + x) * own->width,
+                        (size_t)span * sizeof *squares);
 }
 
 static more_status shuffle_project(more_projector *own, const more_projection *projection, more_error *error)
@@ -248,6 +250,8 @@ static more_status shuffle_project(more_projector *own, const more_projection *p
     status = shuffle_plan(own, &projection->grid, &tokens, error);
     if (!status)
         status = nn_require_projection(projection, own->width, tokens, own->mlp.layer[own->mlp.layers - 1].rows, error);
+    if (!status)
+        status = nn_begin(own->context, error);
     if (status)
         return status;
     arena = nn_arena_begin(own->context);
@@ -256,12 +260,13 @@ static more_status shuffle_project(more_projector *own, const more_projection *p
         shuffle(own, &projection->grid, more_tensor_data(projection->features), squares);
         if (own->norm_weight)
             nn_layer_norm(own->context, squares, tokens, own->merged, own->norm_weight, own->norm_bias, 1e-5f, squares);
-        status = nn_mlp_run(&own->mlp, own->context, squares, tokens, more_tensor_data(projection->tokens), error);
+        status =
+            nn_mlp_run(&own->mlp, own->context, arena, squares, tokens, more_tensor_data(projection->tokens), error);
     } else {
         status = more_fail(error, MORE_ERROR_MEMORY, "no memory to project %lld rows", (long long)tokens);
     }
     nn_arena_end(own->context, arena);
-    return status;
+    return nn_settled(own->context, status, error);
 }
 
 static const more_projector_interface projector_interface = {

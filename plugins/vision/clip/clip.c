@@ -89,7 +89,7 @@ static more_status embed(const nn_encoder *encoder, nn_arena *arena, const float
 
     if (status)
         return status;
-    memcpy(x, clip->class_token, (size_t)width * sizeof *x);
+    nn_copy(encoder->context, x, clip->class_token, (size_t)width * sizeof *x);
     nn_add(encoder->context, clip->positions, width, x);
     nn_layer_norm(encoder->context, x, plan->tokens, width, clip->norm_weight, clip->norm_bias, (float)encoder->epsilon,
                   x);

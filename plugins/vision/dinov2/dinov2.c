@@ -226,10 +226,10 @@ static more_status embed(const nn_encoder *encoder, nn_arena *arena, const float
 
     if (!positions)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for %lld positions", (long long)plan->tokens);
-    memcpy(x, dinov2->class_token, (size_t)width * sizeof *x);
+    nn_copy(encoder->context, x, dinov2->class_token, (size_t)width * sizeof *x);
     nn_add(encoder->context, dinov2->positions, width, x);
     if (dinov2->registers)
-        memcpy(x + width, dinov2->register_tokens, (size_t)(dinov2->registers * width) * sizeof *x);
+        nn_copy(encoder->context, x + width, dinov2->register_tokens, (size_t)(dinov2->registers * width) * sizeof *x);
     return nn_encoder_embed_patches(encoder, arena, pixels, plan, dinov2->patch, dinov2->patch_bias, positions,
                                     x + encoder->prefix_tokens * width, error);
 }

@@ -6,7 +6,7 @@ NN_TEST_SUPPORT = \
 	tests/unit/nn/support.h \
 	tests/unit/nn/test_host.c \
 	tests/unit/nn/test_host.h
-NN_TEST_LIBS = sdk/nn/libnn.la $(CMOCKA_LIBS) -lm -lpthread
+NN_TEST_LIBS = $(NN_HOST_LIBS) $(CMOCKA_LIBS) -lm -lpthread
 
 check_PROGRAMS += \
 	tests/unit/nn/test_nn_amx \

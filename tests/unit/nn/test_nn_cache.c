@@ -229,7 +229,7 @@ static void test_window_pages(void **state)
             nn_cache_commit(cache, 1);
             int64_t pages = test_host_live(b.host) - live - (n + 31) / 32; /* less those of the whole layer */
             assert_true(pages * page <= nn_cache_bytes(&windowed, n));
-            assert_true((at_work - (n + 31) / 32) * page <= nn_cache_bytes_at_work(&windowed, n, 1));
+            assert_true((at_work - (n + 31) / 32) * page <= nn_cache_bytes_at_work(&windowed, 0, n, 1));
             assert_true(32 * pages >= (n < windows[i] ? n : windows[i]));
             assert_int_equal(nn_cache_bytes(&s.config, n), nn_cache_bytes(&whole, n) + nn_cache_bytes(&windowed, n));
             most = pages > most ? pages : most;
