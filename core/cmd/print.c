@@ -86,7 +86,7 @@ static void print_member(FILE *file, const char *key, const json_t *value, int d
     }
     if (!flat) {
         fprintf(file, "%*s%s\n", 2 * depth, "", key);
-        print_members(file, value, depth + 1, !strcmp(key, "memory"));
+        print_members(file, value, depth + 1, !strncmp(key, "memory", 6));
         return;
     }
     fprintf(file, "%*s%-*s ", 2 * depth, "", 26 - 2 * depth, key);

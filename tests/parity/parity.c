@@ -288,6 +288,15 @@ void parity_tensor_free(parity_tensor *tensor)
 
 /* ---- Comparing -------------------------------------------------------------------------------------------------- */
 
+void parity_same(const float *got, const float *wanted, int64_t rows, int64_t width)
+{
+    parity_error worst = {0};
+    if (the_device().device_type == kDLCPU)
+        assert_memory_equal(got, wanted, (size_t)(rows * width) * sizeof *got);
+    else
+        parity_compare("another way", got, wanted, rows, width, &worst);
+}
+
 void parity_measure(const float *got, const float *wanted, int64_t rows, int64_t width, parity_error *worst)
 {
     double largest = 0, difference = 0;

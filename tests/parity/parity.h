@@ -76,7 +76,10 @@ typedef struct parity_error {
 /* Compares [rows, width] and fails above 1e-4 of the largest magnitude or 1e-5 relative RMS a row. */
 void parity_compare(const char *what, const float *got, const float *wanted, int64_t rows, int64_t width,
                     parity_error *worst);
-/* The same without failing, for what is measured only. */
+/* The same numbers got in another way: bit for bit on the CPU. On a device calls of few rows and of many go through
+ * different kernels, so that parity_compare's bounds hold. */
+void parity_same(const float *got, const float *wanted, int64_t rows, int64_t width);
+/* parity_compare without failing, for what is measured only. */
 void parity_measure(const float *got, const float *wanted, int64_t rows, int64_t width, parity_error *worst);
 
 /* Index of the largest of `count` numbers, the first of several. */

@@ -53,7 +53,7 @@ static float *new_logits(const parity_language *language, int64_t rows)
 
 static void assert_same(const parity_language *language, const float *a, const float *b, int64_t rows)
 {
-    assert_memory_equal(a, b, (size_t)(rows * language->info.vocabulary) * sizeof *a);
+    parity_same(a, b, rows, language->info.vocabulary);
 }
 
 /* ---- Chunks ----------------------------------------------------------------------------------------------------- */

@@ -219,18 +219,31 @@ static more_status choose_device(const core_config *config, const more_host *hos
     return MORE_OK;
 }
 
-static more_status open_on(core_backbone *backbone, DLDevice device, const more_host *host, more_open_flags flags,
-                           core_open_function open, void *user, more_error *error)
+enum { MOST_LAYERS = 1024 };
+
+/* The layers on a device: those behind the first `layers` are on the CPU; -1 = none is. */
+static more_status open_on(core_backbone *backbone, DLDevice device, int64_t layers, const more_host *host,
+                           more_open_flags flags, core_open_function open, void *user, more_error *error)
 {
+    const DLDevice devices[CORE_BACKBONE_DEVICES] = {device, {kDLCPU, 0}};
+    int32_t layer_devices[MOST_LAYERS];
     more_open arguments = {.struct_size = MORE_STRUCT_SIZE(more_open, layer_count),
                            .host = host,
                            .checkpoint = backbone->checkpoint,
                            .options = backbone->options.values,
                            .option_count = backbone->options.count,
                            .flags = flags,
-                           .devices = &device,
+                           .devices = devices,
                            .device_count = 1};
     backbone->device = device;
+    backbone->split = layers >= 0 && device.device_type != kDLCPU;
+    for (int i = 0; i < MOST_LAYERS; i++)
+        layer_devices[i] = i >= layers;
+    if (backbone->split) {
+        arguments.device_count = CORE_BACKBONE_DEVICES;
+        arguments.layer_devices = layer_devices;
+        arguments.layer_count = MOST_LAYERS;
+    }
     return open(user, &arguments, error);
 }
 
@@ -248,15 +261,17 @@ more_status core_backbone_open(core_backbone *backbone, const core_config *confi
     core_device_choice choice;
     more_error refusal = {{0}};
     char shown[192];
+    bool language = !strcmp(backbone->file->kind, MORE_KIND_LANGUAGE);
+    int64_t layers = language ? core_config_int64(config, section, "gpu_layers") : -1;
     more_status status = choose_device(config, host, &choice, error);
     if (status != MORE_OK)
         return status;
-    status = open_on(backbone, choice.device, host, flags, open, user, &refusal);
+    status = open_on(backbone, choice.device, layers, host, flags, open, user, &refusal);
     if (falls_back(&choice, status)) {
         core_log(host, status == MORE_ERROR_MEMORY ? MORE_LOG_WARNING : MORE_LOG_INFO, section,
                  "runs on the CPU, since device = auto and not on %s: %s",
                  core_device_shown(host, choice.device, shown), refusal.message);
-        status = open_on(backbone, (DLDevice){kDLCPU, 0}, host, flags, open, user, &refusal);
+        status = open_on(backbone, (DLDevice){kDLCPU, 0}, -1, host, flags, open, user, &refusal);
     } else if (status == MORE_OK && choice.device.device_type != kDLCPU) {
         core_log(host, MORE_LOG_INFO, section, "runs on %s, %s", core_device_shown(host, choice.device, shown),
                  choice.automatic ? "since device = auto and it can" : "as the settings say");

@@ -20,6 +20,7 @@ typedef struct core_backbone {
     bool chosen_by_user;          /* `plugin =` was given */
     json_t *others;               /* [{"plugin", "score", "reason"}]: what else fits, the best first */
     DLDevice device;              /* where it was opened */
+    bool split;                   /* the layers behind [llm] gpu_layers are on the CPU */
 } core_backbone;
 
 /* recognise and tensor_map of the three interfaces, which begin alike. */
@@ -39,10 +40,12 @@ more_status core_backbone_choose(core_registry *registry, core_config *config, c
                                  more_error *error);
 /* Calls the open() of the part's interface; `user` is what core_backbone_open was given. */
 typedef more_status (*core_open_function)(void *user, const more_open *arguments, more_error *error);
-/* Opens the part where [runtime] device says. Under `auto` the CPU is taken where the plugin cannot run on the device
- * (MORE_ERROR_UNSUPPORTED) or finds no memory there; a line of the log says what was taken and why. Where the user
- * chose a plugin that does not know the checkpoint and another does, the error gets that said behind it, and a success
- * a warning. */
+enum { CORE_BACKBONE_DEVICES = 2 /* most that a part is opened on: `device`, and the CPU where it is split */ };
+
+/* Opens the part where [runtime] device and [llm] gpu_layers say. Under `auto` the CPU is taken where the plugin cannot
+ * run on the device (MORE_ERROR_UNSUPPORTED) or finds no memory there; a line of the log says what was taken and why.
+ * Where the user chose a plugin that does not know the checkpoint and another does, the error gets that said behind it,
+ * and a success a warning. */
 more_status core_backbone_open(core_backbone *backbone, const core_config *config, const more_host *host,
                                const char *section, more_open_flags flags, core_open_function open, void *user,
                                more_error *error);

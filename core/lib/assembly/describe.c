@@ -96,11 +96,11 @@ static more_status describe_vision(const core_assembly *assembly, json_t *json, 
 static more_status describe_language(const core_assembly *assembly, json_t *json, more_error *error)
 {
     const more_language_info *info = &assembly->language_info;
-    more_memory memory = {0};
+    more_memory memory[CORE_BACKBONE_DEVICES] = {{0}};
     int64_t batch = core_config_int64(assembly->config, "runtime", "batch");
     json_t *stops = json_array();
     more_status status =
-        assembly->language_api->estimate(assembly->language, 1, assembly->context, batch, &memory, error);
+        assembly->language_api->estimate(assembly->language, 1, assembly->context, batch, memory, error);
     for (size_t i = 0; i < assembly->stop_ids.count; i++)
         json_array_append_new(stops, json_integer(assembly->stop_ids.data[i]));
     json_t *part = describe_part(&assembly->language_part, assembly->language_path);
@@ -108,7 +108,9 @@ static more_status describe_language(const core_assembly *assembly, json_t *json
                                            "width", (json_int_t)info->width, "vocabulary", (json_int_t)info->vocabulary,
                                            "context", (json_int_t)assembly->context, "template",
                                            core_template_name(assembly->conversation), "stop_ids", stops, "memory",
-                                           describe_memory(&memory)));
+                                           describe_memory(&memory[0])));
+    if (assembly->language_part.split)
+        json_object_set_new(part, "memory_on_cpu", describe_memory(&memory[1]));
     json_object_set_new(json, "llm", part);
     return status;
 }

@@ -56,6 +56,9 @@ static const more_option llm_keys[] = {
     {"prompt_compat", MORE_STRING, "none", 0, 0, "none|lmms_eval",
      "Prompts byte for byte as another program makes them, where they differ: lmms_eval = the study's evaluation."},
     {"system", MORE_STRING, "", 0, 0, NULL, "System text in place of the template's own; given but empty = none."},
+    {"gpu_layers", MORE_INT64, "-1", -1, 1024, NULL,
+     "Layers, from the first on, that are on the GPU where the model runs on one; the others are on the CPU, for models "
+     "larger than the card; -1 = all."},
     {"context", MORE_INT64, "0", 0, 1073741824.0, NULL,
      "Most rows (tokens of text and image) of a conversation; 0 = what the model was trained for."},
 };

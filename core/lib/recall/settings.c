@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "recall/settings.h"
 
+#include "device/choice.h"
 #include "weights/identity.h"
 #include <dlfcn.h>
 #include <gnu/libc-version.h>
@@ -53,10 +54,13 @@ static void add_value(const more_value *value, core_buffer *text)
     }
 }
 
-static void add_backbone(const core_backbone *backbone, core_buffer *text)
+/* The device is the one that was taken: under `auto` it can be another one tomorrow. */
+static void add_backbone(const core_assembly *assembly, const core_backbone *backbone, core_buffer *text)
 {
     const more_plugin *plugin = backbone->file->plugin;
+    char device[192];
     core_buffer_format(text, "plugin %s %s %s\n", plugin->kind, plugin->id, plugin->version);
+    core_buffer_format(text, "device %s\n", core_device_shown(core_host_abi(assembly->host), backbone->device, device));
     core_file_identity(backbone->file->path, text);
     for (int32_t i = 0; i < backbone->options.count; i++) {
         core_buffer_format(text, "option %s = ", plugin->options[i].name);
@@ -81,8 +85,7 @@ void core_recall_settings(const core_assembly *assembly, core_buffer *text)
     const core_config *config = assembly->config;
     add_library(text);
     add_processor(text);
-    core_buffer_format(text, "device %s\nexif %d\nmax_pixels %lld\n", core_config_string(config, "runtime", "device"),
-                       (int)core_config_bool(config, "preprocess", "exif"),
+    core_buffer_format(text, "exif %d\nmax_pixels %lld\n", (int)core_config_bool(config, "preprocess", "exif"),
                        (long long)core_config_int64(config, "preprocess", "max_pixels"));
     add_steps(assembly, text);
     core_buffer_format(text, "select %d\nlayers", (int)assembly->select);
@@ -93,6 +96,6 @@ void core_recall_settings(const core_assembly *assembly, core_buffer *text)
         core_buffer_format(text, " %lld/%lld", (long long)assembly->scales[i].side,
                            (long long)assembly->scales[i].tile);
     core_buffer_format(text, "\nwidth %lld\n", (long long)assembly->language_info.width);
-    add_backbone(&assembly->vision_part, text);
-    add_backbone(&assembly->projector_part, text);
+    add_backbone(assembly, &assembly->vision_part, text);
+    add_backbone(assembly, &assembly->projector_part, text);
 }

@@ -4,6 +4,9 @@
  */
 #include "siglip2.h"
 
+#include "cuda/cuda.h"
+#include "siglip2_cuda.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -73,7 +76,7 @@ static more_status plan_size(const nn_encoder *encoder, int64_t width, int64_t h
 /* ---- Forward ---------------------------------------------------------------------------------------------------- */
 
 /* patches [grid, patch^2 * 3], each in the order (row, column, channel) that NaFlex's linear layer reads. */
-static void cut_patches(const float *pixels, const more_vision_plan *plan, int64_t patch, float *patches)
+static void cut_on_host(const float *pixels, const more_vision_plan *plan, int64_t patch, float *patches)
 {
     int64_t plane = plan->pixel_width * plan->pixel_height;
 
@@ -87,6 +90,18 @@ static void cut_patches(const float *pixels, const more_vision_plan *plan, int64
             }
 }
 
+static void cut_patches(nn_context *context, const float *pixels, const more_vision_plan *plan, int64_t patch,
+                        float *patches)
+{
+    if (nn_on_host(context))
+        cut_on_host(pixels, plan, patch, patches);
+    else
+        nn_cuda_launched(
+            context->cuda,
+            siglip2_cuda_patches(context->cuda->stream, pixels, plan->grid_width, plan->grid_height, patch, patches),
+            "cutting of patches");
+}
+
 /* x = patches W^T + bias + positions resized to the picture's grid */
 static more_status embed_naflex(const more_vision *siglip2, nn_arena *arena, const float *pixels,
                                 const more_vision_plan *plan, float *x, more_error *error)
@@ -98,7 +113,7 @@ static more_status embed_naflex(const more_vision *siglip2, nn_arena *arena, con
 
     if (!patches || !positions)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for %lld patches", (long long)plan->tokens);
-    cut_patches(pixels, plan, patch, patches);
+    cut_patches(encoder->context, pixels, plan, patch, patches);
     nn_resize_table(encoder->context, siglip2->positions, siglip2->side, siglip2->side, encoder->width,
                     plan->grid_height, plan->grid_width, NN_RESIZE_BILINEAR_ANTIALIAS, positions);
     nn_linear(encoder->context, &(nn_linear_args){.x = patches,

@@ -75,12 +75,14 @@ typedef struct more_open {
     more_open_flags flags;
     const DLDevice *devices; /* where to run; the first is the main one; never empty (the host CPU is a device) */
     int32_t device_count;
-    const int32_t *layer_devices; /* language models: index into devices a layer; NULL = all on the first */
-    int32_t layer_count;
+    const int32_t *layer_devices; /* language models: index into devices a layer; NULL = all on the first, which has all
+                                     that is in no layer too */
+    int32_t layer_count; /* entries of layer_devices; layers behind them are on the first device, entries behind the
+                            model's last layer are ignored */
 } more_open;
 
-/* Bytes on one device; all are upper bounds but for weight_bytes, which is exact. Frozen: it stands in arrays, so it
- * never grows. */
+/* Bytes on one device, an entry of an array as long as open()'s devices; all are upper bounds but for weight_bytes,
+ * which is exact. Frozen: it stands in arrays, so it never grows. */
 typedef struct more_memory {
     int64_t weight_bytes;     /* packed weights */
     int64_t cache_bytes;      /* key-value cache for the asked batch and length; 0 outside language models */

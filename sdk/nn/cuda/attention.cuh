@@ -23,11 +23,13 @@
 typedef struct nn_attention_job {
     const float *query; /* [batch * rows, heads, dimension], row stride `stride` */
     float *y;           /* [batch * rows, heads * dimension] */
-    int64_t batch, rows, stride, heads, key_value_heads, group;
-    int dimension;
+    int64_t batch, rows, stride, heads;
+    int key_value_heads, group, dimension;
+    int queries; /* rows * group, of a key-value head */
     float scale, softcap;
     int window;
     bool aligned; /* rows of keys and values are whole pieces of 16 bytes, in dense ones of 32, that lie aligned */
+    bool aligned_query; /* 16 bytes of it may be loaded at once */
     nn_storage storage; /* of pages, or what dense keys are rounded to */
     /* Pages, as nn_cuda_cache has them; NULL = dense: */
     void *const *pages;
@@ -41,53 +43,52 @@ int nn_cuda_attention_exact(void *stream, const nn_attention_job *job);
 
 /* ---- On the host ------------------------------------------------------------------------------------------------ */
 
-static inline int64_t nn_job_queries(const nn_attention_job *job)
+static inline bool nn_aligned_rows(const float *rows, int64_t stride)
 {
-    return job->rows * job->group;
+    return reinterpret_cast<uintptr_t>(rows) % 16 == 0 && stride % 4 == 0;
 }
 
 static inline unsigned nn_job_blocks(const nn_attention_job *job, int queries)
 {
-    return static_cast<unsigned>(job->batch * job->key_value_heads) * nn_blocks(nn_job_queries(job), queries);
+    return static_cast<unsigned>(job->batch * job->key_value_heads) * nn_blocks(job->queries, queries);
 }
 
 /* ---- On the device ---------------------------------------------------------------------------------------------- */
 
 /* A block's share: queries from `first` on of a key-value head of an image. */
 typedef struct nn_attention_share {
-    int64_t image, first;
-    int head;
+    int64_t image;
+    int head, first;
 } nn_attention_share;
 
 /* Of a causal job those with most keys come first; of a full one those that read the same keys follow each other. */
 static __device__ inline nn_attention_share nn_share_at(const nn_attention_job &job, int64_t block, int queries)
 {
-    int64_t tiles = (job.rows * job.group + queries - 1) / queries, heads = job.batch * job.key_value_heads;
+    int64_t tiles = (job.queries + queries - 1) / queries, heads = job.batch * job.key_value_heads;
     int64_t tile = job.pages ? tiles - 1 - block / heads : block % tiles;
     int64_t head = job.pages ? block % heads : block / tiles;
-    return {head / job.key_value_heads, tile * queries, static_cast<int>(head % job.key_value_heads)};
+    return {head / job.key_value_heads, static_cast<int>(head % job.key_value_heads), static_cast<int>(tile * queries)};
 }
 
-static __device__ inline bool nn_query_exists(const nn_attention_job &job, int64_t i)
+static __device__ inline bool nn_query_exists(const nn_attention_job &job, int i)
 {
-    return i < job.rows * job.group;
+    return i < job.queries;
 }
 
-static __device__ inline const float *nn_query_at(const nn_attention_job &job, const nn_attention_share &share,
-                                                  int64_t i)
+static __device__ inline const float *nn_query_at(const nn_attention_job &job, const nn_attention_share &share, int i)
 {
     return job.query + (share.image * job.rows + i / job.group) * job.stride +
            (share.head * job.group + i % job.group) * job.dimension;
 }
 
 /* Its number among the rows of the result, [dimension] each. */
-static __device__ inline int64_t nn_result_row(const nn_attention_job &job, const nn_attention_share &share, int64_t i)
+static __device__ inline int64_t nn_result_row(const nn_attention_job &job, const nn_attention_share &share, int i)
 {
     return (share.image * job.rows + i / job.group) * job.heads + share.head * job.group + i % job.group;
 }
 
 /* The position behind the last that query i sees; 0 for a query that is not there. */
-static __device__ inline int nn_last_seen(const nn_attention_job &job, const nn_attention_share &share, int64_t i)
+static __device__ inline int nn_last_seen(const nn_attention_job &job, const nn_attention_share &share, int i)
 {
     if (!nn_query_exists(job, i))
         return 0;
@@ -107,7 +108,7 @@ static __device__ inline int nn_first_seen(const nn_attention_job &job, int last
 static __device__ inline void nn_positions_seen(const nn_attention_job &job, const nn_attention_share &share,
                                                 int queries, int *begin, int *end)
 {
-    int64_t last = min(share.first + queries, job.rows * job.group) - 1;
+    int last = min(share.first + queries, job.queries) - 1;
     *begin = nn_first_seen(job, nn_last_seen(job, share, share.first));
     *end = nn_last_seen(job, share, last);
 }

@@ -189,11 +189,10 @@ static int launch(void *stream, const nn_attention_job *job, const part_table *p
 template <typename T, int PAIRS>
 static int launch_queries(void *stream, const nn_attention_job *job, const part_table *parts)
 {
-    if (nn_job_queries(job) == 1)
+    constexpr int most = PAIRS == 8 ? 4 : 8; /* that registers hold */
+    if (job->queries == 1)
         return launch<T, 1, PAIRS>(stream, job, parts);
-    if (nn_job_queries(job) <= 4)
-        return launch<T, 4, PAIRS>(stream, job, parts);
-    return launch < T, PAIRS == 8 ? 4 : 8, PAIRS > (stream, job, parts); /* as many as registers hold */
+    return job->queries <= 4 ? launch<T, 4, PAIRS>(stream, job, parts) : launch<T, most, PAIRS>(stream, job, parts);
 }
 
 template <typename T> static int launch_dimension(void *stream, const nn_attention_job *job, const part_table *parts)

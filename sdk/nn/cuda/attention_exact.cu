@@ -19,7 +19,7 @@ static __global__ void __launch_bounds__(32 * WARPS, 2) attend(nn_attention_job 
     int padded = nn_padded<T>(job.dimension);
     bool beside = nn_side_by_side<T>(job.dimension);
     nn_attention_share share = nn_share_at(job, blockIdx.x, WARPS * QUERIES);
-    int64_t first = share.first + warp * QUERIES;
+    int first = share.first + warp * QUERIES;
     float *all = nn_shared<float>(), *queries = all + warp * QUERIES * padded;
     float *weights = all + WARPS * QUERIES * padded + warp * QUERIES * NN_PAGE;
     T *keys = reinterpret_cast<T *>(all + WARPS * QUERIES * (padded + NN_PAGE));

@@ -14,13 +14,15 @@ static nn_attention_job make_job(const nn_cuda_full *args)
     job.rows = args->rows;
     job.stride = args->stride ? args->stride : args->heads * args->head_dimension;
     job.heads = args->heads;
-    job.key_value_heads = args->heads;
+    job.key_value_heads = static_cast<int>(args->heads);
     job.group = 1;
+    job.queries = static_cast<int>(args->rows);
     job.dimension = static_cast<int>(args->head_dimension);
     job.scale = args->scale;
     job.storage = args->storage;
-    job.aligned = job.stride % 4 == 0 && job.dimension % 8 == 0 &&
-                  (reinterpret_cast<uintptr_t>(args->key) | reinterpret_cast<uintptr_t>(args->value)) % 16 == 0;
+    job.aligned =
+        job.dimension % 8 == 0 && nn_aligned_rows(args->key, job.stride) && nn_aligned_rows(args->value, job.stride);
+    job.aligned_query = job.dimension % 8 == 0 && nn_aligned_rows(args->query, job.stride);
     job.key = args->key;
     job.value = args->value;
     job.counts = args->counts;

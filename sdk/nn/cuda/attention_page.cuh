@@ -81,7 +81,7 @@ static __device__ inline void nn_stage_page(const nn_attention_job &job, const T
 
 /* Query i as f32 [padded] by a warp; zeros when it is not there. */
 template <typename T>
-static __device__ inline void nn_stage_query(const nn_attention_job &job, const nn_attention_share &share, int64_t i,
+static __device__ inline void nn_stage_query(const nn_attention_job &job, const nn_attention_share &share, int i,
                                              int lane, float *to)
 {
     bool exists = nn_query_exists(job, i);
@@ -114,8 +114,9 @@ static __device__ inline void nn_score(const float *queries, const T *key, int p
     for (int q = 0; q < QUERIES; q++)
         scores[q] = 0.0f;
     for (int i = 0; i < padded; i += piece) {
-        alignas(16) T k[piece];
-        *reinterpret_cast<uint4 *>(k) = *reinterpret_cast<const uint4 *>(key + i);
+        T k[piece];
+        uint4 loaded = *reinterpret_cast<const uint4 *>(key + i);
+        memcpy(k, &loaded, sizeof loaded);
         NN_UNROLL
         for (int q = 0; q < QUERIES; q++) {
             alignas(16) float x[piece];
@@ -128,7 +129,7 @@ static __device__ inline void nn_score(const float *queries, const T *key, int p
 }
 
 template <int QUERIES, int PAIRS>
-static __device__ inline void nn_page_begin(const nn_attention_job &job, const nn_attention_share &share, int64_t first,
+static __device__ inline void nn_page_begin(const nn_attention_job &job, const nn_attention_share &share, int first,
                                             nn_page_state<QUERIES, PAIRS> *state)
 {
     NN_UNROLL

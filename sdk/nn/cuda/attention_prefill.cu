@@ -18,14 +18,16 @@ static nn_attention_job make_job(const nn_cuda_causal *args)
     job.rows = args->rows;
     job.stride = args->stride ? args->stride : args->heads * cache->head_dimension;
     job.heads = args->heads;
-    job.key_value_heads = cache->key_value_heads;
-    job.group = args->heads / cache->key_value_heads;
+    job.key_value_heads = static_cast<int>(cache->key_value_heads);
+    job.group = static_cast<int>(args->heads / cache->key_value_heads);
+    job.queries = static_cast<int>(args->rows * job.group);
     job.dimension = static_cast<int>(cache->head_dimension);
     job.scale = args->scale;
     job.softcap = args->softcap;
     job.window = args->window < cache->length + args->rows ? static_cast<int>(args->window) : 0;
     job.storage = cache->storage;
     job.aligned = job.dimension % (cache->storage == NN_F32 ? 4 : 8) == 0;
+    job.aligned_query = job.dimension % 8 == 0 && nn_aligned_rows(args->query, job.stride);
     job.pages = cache->pages;
     job.first_page = cache->first_page;
     job.page_offset = cache->page_offset;
@@ -35,7 +37,7 @@ static nn_attention_job make_job(const nn_cuda_causal *args)
 
 static bool few_queries(const nn_attention_job *job)
 {
-    return job->rows == 1 || nn_job_queries(job) <= DECODE_QUERIES;
+    return job->rows == 1 || job->queries <= DECODE_QUERIES;
 }
 
 template <typename E> static int launch_tiles(void *stream, const nn_attention_job *job)

@@ -18,20 +18,18 @@ enum { TILE_QUERIES = 64, TILE_THREADS = TILE_QUERIES / 16 * 32 };
 /* Shapes of a tile of `D` channels, a multiple of 16. */
 template <int D> struct nn_tile_shape {
     static constexpr int keys = D > 128 ? 32 : 64;
-    static constexpr int stride = D + 8; /* of rows in shared memory: the same 16 bytes of 8 rows in different banks */
+    static constexpr int stride = D + 8;  /* of rows in shared memory: the same 16 bytes of 8 rows in different banks */
     static constexpr bool held = D < 128; /* queries stay in registers */
     static constexpr size_t bytes = (TILE_QUERIES + 2 * keys) * stride * 2;
 };
 
 /* ---- Rounding --------------------------------------------------------------------------------------------------- */
 
-static __device__ __forceinline__ uint32_t nn_bits(__half2 pair)
+template <typename Pair> static __device__ __forceinline__ uint32_t nn_bits(Pair pair)
 {
-    return *reinterpret_cast<uint32_t *>(&pair);
-}
-static __device__ __forceinline__ uint32_t nn_bits(__nv_bfloat162 pair)
-{
-    return *reinterpret_cast<uint32_t *>(&pair);
+    uint32_t bits;
+    memcpy(&bits, &pair, sizeof bits);
+    return bits;
 }
 
 /* Two numbers in a register, the first in the lower half. */
@@ -43,6 +41,19 @@ template <> __device__ __forceinline__ uint32_t nn_round_pair<__half>(float firs
 template <> __device__ __forceinline__ uint32_t nn_round_pair<__nv_bfloat16>(float first, float second)
 {
     return nn_bits(__floats2bfloat162_rn(first, second));
+}
+
+/* The first `count` of 8 numbers, zeros for the rest. */
+static __device__ __forceinline__ void nn_load_eight(const float *from, int count, bool aligned, float x[8])
+{
+    if (aligned && count >= 8) {
+        reinterpret_cast<float4 *>(x)[0] = reinterpret_cast<const float4 *>(from)[0];
+        reinterpret_cast<float4 *>(x)[1] = reinterpret_cast<const float4 *>(from)[1];
+        return;
+    }
+    NN_UNROLL
+    for (int i = 0; i < 8; i++)
+        x[i] = i < count ? from[i] : 0.0f;
 }
 
 template <typename E> static __device__ __forceinline__ uint4 nn_round_eight(const float x[8], float factor)
@@ -77,11 +88,9 @@ static __device__ void nn_tile_queries(const nn_attention_job &job, const nn_att
     for (int i = threadIdx.x; i < TILE_QUERIES * D / 8; i += TILE_THREADS) {
         int row = i / (D / 8), channel = i % (D / 8) * 8;
         bool exists = nn_query_exists(job, share.first + row);
-        const float *from = exists ? nn_query_at(job, share, share.first + row) : NULL;
-        float x[8];
-        NN_UNROLL
-        for (int e = 0; e < 8; e++)
-            x[e] = exists && channel + e < job.dimension ? from[channel + e] : 0.0f;
+        const float *from = nn_query_at(job, share, exists ? share.first + row : share.first) + channel;
+        alignas(16) float x[8];
+        nn_load_eight(from, exists ? job.dimension - channel : 0, job.aligned_query, x);
         *nn_piece(to + row * nn_tile_shape<D>::stride, channel) = nn_round_eight<E>(x, job.scale);
     }
 }
@@ -119,16 +128,15 @@ static __device__ void nn_tile_odd_keys(const nn_attention_job &job, const float
 {
     for (int i = threadIdx.x; i < nn_tile_shape<D>::keys * D / 8; i += TILE_THREADS) {
         int row = i / (D / 8), channel = i % (D / 8) * 8;
-        float x[8];
-        NN_UNROLL
-        for (int e = 0; e < 8; e++)
-            x[e] = row < count && channel + e < job.dimension ? rows[row * job.stride + channel + e] : 0.0f;
+        const float *from = rows + (row < count ? row * job.stride + channel : 0);
+        alignas(16) float x[8];
+        nn_load_eight(from, row < count ? job.dimension - channel : 0, false, x);
         *nn_piece(to + row * nn_tile_shape<D>::stride, channel) = nn_round_eight<E>(x, 1.0f);
     }
 }
 
-/* Dense keys: a few pieces are asked for at once, and in place of those that are not there others, which is no matter
- * of branches. */
+/* Dense keys, a few pieces asked for at once. Those that are not there are others: their weights, or the channels of
+ * the queries, are 0. */
 template <typename E, int D>
 static __device__ void nn_tile_keys(const nn_attention_job &job, const nn_attention_share &share, int position, int,
                                     int end, bool values, const float *, E *to)
@@ -152,9 +160,7 @@ static __device__ void nn_tile_keys(const nn_attention_job &job, const nn_attent
         NN_UNROLL
         for (int i = first; i < min(first + few, pieces); i++) {
             int piece = threadIdx.x + i * TILE_THREADS, row = piece / (D / 8), channel = piece % (D / 8) * 8;
-            bool there = row < end - position && channel < job.dimension;
-            *nn_piece(to + row * nn_tile_shape<D>::stride, channel) =
-                there ? nn_round_eight<E>(x[i - first], 1.0f) : make_uint4(0, 0, 0, 0);
+            *nn_piece(to + row * nn_tile_shape<D>::stride, channel) = nn_round_eight<E>(x[i - first], 1.0f);
         }
     }
 }
@@ -281,7 +287,7 @@ static __device__ __forceinline__ void nn_tile_sum(const float weights[KEYS / 8]
 /* Row r of the lane, query i, divided by its sum; zeros when it saw no key. */
 template <int D>
 static __device__ __forceinline__ void nn_tile_store(const nn_attention_job &job, const nn_attention_share &share,
-                                                     int64_t i, int r, const nn_tile_state<D> &state)
+                                                     int i, int r, const nn_tile_state<D> &state)
 {
     float sum = state.sum[r];
     sum += __shfl_xor_sync(0xffffffffu, sum, 1);
@@ -309,7 +315,7 @@ static __global__ void __launch_bounds__(TILE_THREADS, D <= 128 ? 3 : 1) nn_tile
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, begin, end;
     E *queries = nn_shared<E>(), *keys = queries + TILE_QUERIES * stride, *values = keys + KEYS * stride;
     nn_attention_share share = nn_share_at(job, blockIdx.x, TILE_QUERIES);
-    int64_t row = share.first + warp * 16 + lane / 4;
+    int row = share.first + warp * 16 + lane / 4;
     nn_tile_state<D> state = {
         {nn_last_seen(job, share, row), nn_last_seen(job, share, row + 8)}, {NN_LEAST, NN_LEAST}, {}, {}};
     uint32_t held_queries[held ? D / 16 : 1][4];

@@ -91,15 +91,16 @@ static __global__ void __launch_bounds__(NN_THREADS)
     glu(nn_activation activation, const float *x, int64_t rows, int64_t width, float *y)
 {
     NN_UNROLL(1)
-    for (int64_t row = nn_first_row(); row < rows; row += nn_row_step())
+    for (int64_t row = nn_first_row(); row < rows; row += nn_row_step()) {
         NN_UNROLL(1)
-    for (int64_t i = N * nn_first_item(); i < width; i += N * nn_item_step()) {
-        float gate[N], up[N];
-        nn_load<N>(gate, x + 2 * row * width + i);
-        nn_load<N>(up, x + (2 * row + 1) * width + i);
-        for (int k = 0; k < N; k++)
-            up[k] *= nn_activated(activation, gate[k]);
-        nn_store<N>(y + row * width + i, up);
+        for (int64_t i = N * nn_first_item(); i < width; i += N * nn_item_step()) {
+            float gate[N], up[N];
+            nn_load<N>(gate, x + 2 * row * width + i);
+            nn_load<N>(up, x + (2 * row + 1) * width + i);
+            for (int k = 0; k < N; k++)
+                up[k] *= nn_activated(activation, gate[k]);
+            nn_store<N>(y + row * width + i, up);
+        }
     }
 }
 
@@ -117,16 +118,17 @@ static __global__ void __launch_bounds__(NN_THREADS)
     add_scaled(const float *x, const float *factors, int64_t rows, int64_t width, float *y)
 {
     NN_UNROLL(1)
-    for (int64_t row = nn_first_row(); row < rows; row += nn_row_step())
+    for (int64_t row = nn_first_row(); row < rows; row += nn_row_step()) {
         NN_UNROLL(1)
-    for (int64_t i = N * nn_first_item(); i < width; i += N * nn_item_step()) {
-        float a[N], factor[N], sum[N];
-        nn_load<N>(a, x + row * width + i);
-        nn_load<N>(factor, factors + i);
-        nn_load<N>(sum, y + row * width + i);
-        for (int k = 0; k < N; k++)
-            sum[k] += factor[k] * a[k];
-        nn_store<N>(y + row * width + i, sum);
+        for (int64_t i = N * nn_first_item(); i < width; i += N * nn_item_step()) {
+            float a[N], factor[N], sum[N];
+            nn_load<N>(a, x + row * width + i);
+            nn_load<N>(factor, factors + i);
+            nn_load<N>(sum, y + row * width + i);
+            for (int k = 0; k < N; k++)
+                sum[k] += factor[k] * a[k];
+            nn_store<N>(y + row * width + i, sum);
+        }
     }
 }
 

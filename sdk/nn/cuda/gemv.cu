@@ -146,7 +146,7 @@ template <typename T, int ROWS> static __global__ void __launch_bounds__(THREADS
     for (int group = 0; group < groups; group++) {
         const int chunk = group / of::CHUNK, inside = group % of::CHUNK;
         nn_async_wait<STAGES - 2>();
-        if (inside == 0) {
+        if (inside == 0) { /* weights are each thread's own, x is everybody's */
             __syncthreads();
             if (group + of::CHUNK < groups)
                 stage_x<T, ROWS>(a, (group + of::CHUNK) * GROUP, aligned, staged + (chunk + 1) % 2 * X_QUADS);

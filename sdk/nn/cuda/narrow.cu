@@ -43,17 +43,18 @@ static __global__ void __launch_bounds__(NN_THREADS)
     narrow(const float *x, int64_t rows, int64_t columns, int64_t x_stride, T *y, int64_t y_stride)
 {
     NN_UNROLL(1)
-    for (int64_t row = nn_first_row(); row < rows; row += nn_row_step())
+    for (int64_t row = nn_first_row(); row < rows; row += nn_row_step()) {
         NN_UNROLL(1)
-    for (int64_t i = WIDE * nn_first_item(); i < y_stride; i += WIDE * nn_item_step()) {
-        float values[WIDE];
-        T rounded[WIDE];
-        uint4 packed;
-        load_wide<N>(values, x + row * x_stride + i, columns - i);
-        for (int k = 0; k < WIDE; k++)
-            rounded[k] = saturated<T>(values[k]);
-        memcpy(&packed, rounded, sizeof packed);
-        *reinterpret_cast<uint4 *>(y + row * y_stride + i) = packed;
+        for (int64_t i = WIDE * nn_first_item(); i < y_stride; i += WIDE * nn_item_step()) {
+            float values[WIDE];
+            T rounded[WIDE];
+            uint4 packed;
+            load_wide<N>(values, x + row * x_stride + i, columns - i);
+            for (int k = 0; k < WIDE; k++)
+                rounded[k] = saturated<T>(values[k]);
+            memcpy(&packed, rounded, sizeof packed);
+            *reinterpret_cast<uint4 *>(y + row * y_stride + i) = packed;
+        }
     }
 }
 
@@ -85,18 +86,19 @@ static __global__ void __launch_bounds__(NN_THREADS) finish(const float *x, fini
                                                             nn_activation activation, const float *residual, float *y)
 {
     NN_UNROLL(1)
-    for (int64_t row = nn_first_row(); row < shape.rows; row += nn_row_step())
+    for (int64_t row = nn_first_row(); row < shape.rows; row += nn_row_step()) {
         NN_UNROLL(1)
-    for (int64_t i = N * nn_first_item(); i < shape.columns; i += N * nn_item_step()) {
-        float a[N], shift[N] = {}, rest[N] = {};
-        nn_load<N>(a, x + row * shape.x_stride + i);
-        if (bias)
-            nn_load<N>(shift, bias + i);
-        if (residual)
-            nn_load<N>(rest, residual + row * shape.y_stride + i);
-        for (int k = 0; k < N; k++)
-            a[k] = nn_activated(activation, a[k] + shift[k]) + rest[k];
-        nn_store<N>(y + row * shape.y_stride + i, a);
+        for (int64_t i = N * nn_first_item(); i < shape.columns; i += N * nn_item_step()) {
+            float a[N], shift[N] = {}, rest[N] = {};
+            nn_load<N>(a, x + row * shape.x_stride + i);
+            if (bias)
+                nn_load<N>(shift, bias + i);
+            if (residual)
+                nn_load<N>(rest, residual + row * shape.y_stride + i);
+            for (int k = 0; k < N; k++)
+                a[k] = nn_activated(activation, a[k] + shift[k]) + rest[k];
+            nn_store<N>(y + row * shape.y_stride + i, a);
+        }
     }
 }
 

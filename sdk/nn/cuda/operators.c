@@ -106,9 +106,11 @@ static void linear(nn_context *context, const nn_linear_args *args)
                               .y_stride = args->y_stride ? args->y_stride : weight->rows};
     if (args->rows <= 0)
         return;
-    if (args->rows <= NN_CUDA_FEW_ROWS)
+    /* EXACT: by one kernel whatever the rows, so that a row has the same bits in every call. */
+    bool exact = context->arithmetic == NN_ARITHMETIC_EXACT;
+    if (args->rows <= NN_CUDA_FEW_ROWS && !exact)
         nn_cuda_launched(cuda, cuda->kernels->linear_few_rows(cuda->stream, &product), "a matrix product");
-    else if (weight->storage == NN_F32 || context->arithmetic == NN_ARITHMETIC_EXACT)
+    else if (exact || weight->storage == NN_F32)
         nn_cuda_launched(cuda, cuda->kernels->linear_plain(cuda->stream, &product), "a matrix product");
     else
         multiply_narrow(cuda, args, &product);

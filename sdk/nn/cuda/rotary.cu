@@ -15,19 +15,20 @@ static __global__ void __launch_bounds__(NN_THREADS)
     rotary(float *x, rotary_shape shape, const float *frequencies, const int64_t *positions, float attention_factor)
 {
     NN_UNROLL(1)
-    for (int64_t row = blockIdx.x; row < shape.rows; row += gridDim.x)
+    for (int64_t row = blockIdx.x; row < shape.rows; row += gridDim.x) {
         NN_UNROLL(1)
-    for (int64_t i = threadIdx.x; i < shape.pairs; i += blockDim.x) {
-        float sine, cosine;
-        sincosf(static_cast<float>(positions[row]) * frequencies[i], &sine, &cosine);
-        sine *= attention_factor;
-        cosine *= attention_factor;
-        int64_t head = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y;
-        for (; head < shape.heads; head += static_cast<int64_t>(gridDim.y) * blockDim.y) {
-            float *at = x + row * shape.stride + head * shape.head_dimension + i;
-            float first = at[0], second = at[shape.pairs];
-            at[0] = fmaf(first, cosine, -(second * sine));
-            at[shape.pairs] = fmaf(second, cosine, first * sine);
+        for (int64_t i = threadIdx.x; i < shape.pairs; i += blockDim.x) {
+            float sine, cosine;
+            sincosf(static_cast<float>(positions[row]) * frequencies[i], &sine, &cosine);
+            sine *= attention_factor;
+            cosine *= attention_factor;
+            int64_t head = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y;
+            for (; head < shape.heads; head += static_cast<int64_t>(gridDim.y) * blockDim.y) {
+                float *at = x + row * shape.stride + head * shape.head_dimension + i;
+                float first = at[0], second = at[shape.pairs];
+                at[0] = fmaf(first, cosine, -(second * sine));
+                at[shape.pairs] = fmaf(second, cosine, first * sine);
+            }
         }
     }
 }

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * llavamore.cuda/1 over a driver that does nothing before it must. What holds of any driver is also tested on the one
- * that LLAVAMORE_CUDA_DRIVER names, the emulator's or a real one.
+ * that LLAVAMORE_CUDA_DRIVER names, a real one say, else on the emulator where the build has it.
  */
 #include "drivers.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #define MIB ((size_t)1 << 20)
 
-static const char *other_driver; /* of the environment; NULL = none */
+static char other_driver[512]; /* "" = none */
 
 /* ---- Finding ----------------------------------------------------------------------------------------------------- */
 
@@ -309,7 +311,7 @@ static void a_stream_waits_for_an_event(void **state)
 typedef struct worker {
     const device_host *host;
     int32_t number;
-    uint32_t seed;
+    uint32_t seed, rounds;
     int wrong;
 } worker;
 
@@ -325,7 +327,7 @@ static void *work(void *argument)
         self->wrong++;
         return NULL;
     }
-    for (uint32_t i = 0; i < 100; i++) {
+    for (uint32_t i = 0; i < self->rounds; i++) {
         size_t bytes = 1 + (self->seed * 7919 + i * 104729) % sizeof back;
         void *memory = NULL;
         uint8_t *sent = pattern(bytes, self->seed + i);
@@ -340,13 +342,13 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void threads_do_not_meet(const device_host *self, int32_t count)
+static void threads_do_not_meet(const device_host *self, int32_t count, uint32_t rounds)
 {
     enum { THREADS = 8 };
     pthread_t threads[THREADS];
     worker workers[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        workers[i] = (worker){.host = self, .number = i % count, .seed = (uint32_t)i * 1000};
+        workers[i] = (worker){.host = self, .number = i % count, .seed = (uint32_t)i * 1000, .rounds = rounds};
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {
@@ -362,27 +364,68 @@ static void threads_share_the_devices(void **state)
     (void)state;
     device_host self;
     device_host_open_late(&self, 2, 64 * MIB);
-    threads_do_not_meet(&self, 2);
+    threads_do_not_meet(&self, 2, 100);
     device_host_close(&self);
 }
 
 /* ---- Another driver ---------------------------------------------------------------------------------------------- */
 
+static void find_other_driver(void)
+{
+    const char *named = getenv("LLAVAMORE_CUDA_DRIVER"), *build = getenv("builddir");
+    if (named && *named)
+        snprintf(other_driver, sizeof other_driver, "%s", named);
+    else
+        snprintf(other_driver, sizeof other_driver, "%s/tests/cudaemu/.libs/libcudaemu.so", build ? build : ".");
+    if (strchr(other_driver, '/') && access(other_driver, R_OK) != 0)
+        other_driver[0] = '\0';
+    /* where it is the emulator */
+    setenv("CUDAEMU_DEVICES", "2", 0);
+    setenv("CUDAEMU_MEMORY", "134217728", 0);
+}
+
+/* More than there is, and what is kept does not count as used up. */
+static void memory_runs_out(const device_host *self, int32_t number)
+{
+    more_error error = {{0}};
+    void *memory;
+    assert_int_equal(self->cuda->allocate(self->abi, number, NULL, (size_t)1 << 50, "too much", &memory, &error),
+                     MORE_ERROR_MEMORY);
+    assert_non_null(strstr(error.message, "no memory for too much: 1,073,741,824 MiB needed"));
+    size_t most = (size_t)device_info(self, number).free_bytes / 8 * 5;
+    device_give(self, number, device_take(self, number, NULL, most));
+    device_give(self, number, device_take(self, number, NULL, most + 32 * MIB));
+}
+
+/* The emulator counts what is not given back. */
+static void expect_no_leaks(void)
+{
+    void *library = dlopen(other_driver, RTLD_NOW | RTLD_LOCAL);
+    int (*leaks)(void) = NULL;
+    assert_non_null(library);
+    *(void **)&leaks = dlsym(library, "cudaemu_leaks");
+    if (leaks)
+        assert_int_equal(leaks(), 0);
+}
+
 static void the_other_driver_serves_too(void **state)
 {
     (void)state;
     device_host self;
-    if (!other_driver)
+    if (!*other_driver)
         skip();
     device_host_open(&self, other_driver);
     int32_t count = self.cuda->count(self.abi);
     if (!count)
         print_message("%s\n", self.cuda->reason(self.abi));
-    for (int32_t i = 0; i < count; i++)
+    for (int32_t i = 0; i < count; i++) {
         copies_arrive(&self, i);
+        memory_runs_out(&self, i);
+    }
     if (count)
-        threads_do_not_meet(&self, count);
+        threads_do_not_meet(&self, count, 10);
     device_host_close(&self);
+    expect_no_leaks();
 }
 
 int main(void)
@@ -402,7 +445,6 @@ int main(void)
         cmocka_unit_test(threads_share_the_devices),
         cmocka_unit_test(the_other_driver_serves_too),
     };
-    const char *named = getenv("LLAVAMORE_CUDA_DRIVER");
-    other_driver = named && *named ? strdup(named) : NULL;
+    find_other_driver();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
