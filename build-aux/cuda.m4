@@ -6,7 +6,7 @@
 AC_DEFUN([LM_CUDA], [
 AC_ARG_WITH([cuda], [AS_HELP_STRING([--with-cuda=auto|yes|no|emulated],
     [kernels for NVIDIA devices in every plugin (auto: where nvcc works); emulated: run by tests/cudaemu])],
-    [], [with_cuda=no])
+    [], [with_cuda=auto])
 AC_ARG_WITH([cuda-archs], [AS_HELP_STRING([--with-cuda-archs=LIST],
     [what they are compiled for: "80 90", with ptx80 for portable code; all; default: this machine's cards, without any
      "90 ptx80"])], [], [with_cuda_archs=auto])
@@ -75,6 +75,9 @@ cat >conftest.cu <<'END'
 static __global__ void kernel(float *x) { *x = 1; }
 extern "C" int launch(float *x) { kernel<<<1, 1>>>(x); return cudaGetLastError(); }
 END
+# Where nvcc knows how (12.4 and later), code is packed to a fifth.
+AS_IF([$NVCC --compress-mode=size --dryrun conftest.cu >/dev/null 2>&1],
+    [AM_NVCCFLAGS="$AM_NVCCFLAGS --compress-mode=size"])
 lm_why="$NVCC can not compile a kernel for $CUDA_ARCHS (it needs g++ too), see config.log"
 lm_compile="$NVCC $AM_NVCCFLAGS $NVCC_ARCHS $NVCCFLAGS -c -o conftest.$OBJEXT conftest.cu"
 AS_ECHO(["$as_me: $lm_compile"]) >&AS_MESSAGE_LOG_FD

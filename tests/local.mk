@@ -5,12 +5,13 @@ EXTRA_DIST += tests/peers/make_gguf.py tests/peers/run tests/peers/table.py
 EXTRA_DIST += tests/count tests/installed/headers tests/installed/run
 include tests/accuracy/local.mk
 include tests/cli/local.mk
-include tests/cudaemu/local.mk
+include tests/cuda/local.mk
 include tests/gguf/local.mk
 include tests/parity/local.mk
 include tests/presets/local.mk
 include tests/tree/local.mk
 include tests/unit/base/local.mk
+include tests/unit/device/local.mk
 include tests/unit/image/local.mk
 include tests/unit/nn/local.mk
 include tests/unit/plugins/local.mk
