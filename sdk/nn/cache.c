@@ -35,8 +35,11 @@ static bool group_bytes(const nn_cache_config *config, int64_t bytes[NN_CACHE_GR
         config->layers > INT32_MAX || config->key_value_heads < 1 || config->head_dimension < 1 ||
         config->head_dimension > NN_HEAD_DIMENSION || config->window < 0 || config->window > INT64_MAX / 4)
         return false;
-    for (int64_t i = 0; i < config->layers; i++)
+    for (int64_t i = 0; i < config->layers; i++) {
+        if (config->layer_places && (config->layer_places[i] < 0 || config->layer_places[i] >= NN_PLACES))
+            return false;
         layers[nn_cache_group(config, i)]++;
+    }
     bool fits = true;
     for (int g = 0; g < NN_CACHE_GROUPS && fits; g++) {
         bool on_host = !layers[g] || !config->places || nn_on_host(config->places[g / NN_CACHE_KINDS]);
@@ -107,7 +110,8 @@ more_status nn_cache_create(nn_context *context, const nn_cache_config *config, 
         cache->slots[i] = layers[nn_cache_group(config, i)]++;
     for (int g = 0; g < NN_CACHE_GROUPS; g++) {
         cache->tables[g].page_bytes = bytes[g];
-        cache->tables[g].context = config->places ? config->places[g / NN_CACHE_KINDS] : context;
+        if (bytes[g])
+            cache->tables[g].context = config->places ? config->places[g / NN_CACHE_KINDS] : context;
     }
     *result = cache;
     return MORE_OK;
@@ -331,7 +335,7 @@ static bool reserve_total(nn_cache *cache, int64_t total)
 }
 
 /* Tells the device where the pages are. */
-static bool place_table(nn_page_table *table)
+static bool place_table(nn_page_table *table, more_error *error)
 {
     nn_context *context = table->context;
     if (table->count == 0 || !table->stale || nn_on_host(context))
@@ -348,8 +352,8 @@ static bool place_table(nn_page_table *table)
         values[i] = table->pages[i]->values;
     nn_copy(context, table->placed, values, (size_t)table->count * sizeof *values);
     free(values);
-    table->stale = false;
-    return true;
+    table->stale = nn_settled(context, MORE_OK, error) != MORE_OK;
+    return !table->stale;
 }
 
 more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error)
@@ -361,16 +365,20 @@ more_status nn_cache_reserve(nn_cache *cache, int64_t rows, more_error *error)
         before[g] = cache->tables[g].count;
     bool done = !__builtin_add_overflow(cache->length, rows, &total) && total < INT64_MAX - NN_PAGE;
     done = done && reserve_total(cache, total);
+    more_status status = more_fail(error, MORE_ERROR_MEMORY,
+                                   "no memory for %lld more rows of the key-value cache, which holds %lld; shorten the "
+                                   "conversation or use a 16-bit cache",
+                                   (long long)rows, (long long)cache->length);
     for (int g = 0; g < NN_CACHE_GROUPS && done; g++)
-        done = place_table(&cache->tables[g]);
+        done = place_table(&cache->tables[g], error);
     if (done)
         return MORE_OK;
-    for (int g = 0; g < NN_CACHE_GROUPS; g++)
+    for (int g = 0; g < NN_CACHE_GROUPS; g++) {
         drop_last_pages(&cache->tables[g], before[g]);
-    return more_fail(error, MORE_ERROR_MEMORY,
-                     "no memory for %lld more rows of the key-value cache, which holds %lld; shorten the conversation "
-                     "or use a 16-bit cache",
-                     (long long)rows, (long long)cache->length);
+        if (cache->tables[g].context)
+            status = nn_settled(cache->tables[g].context, status, error); /* a device's own words */
+    }
+    return status;
 }
 
 /* ---- Writing ---------------------------------------------------------------------------------------------------- */

@@ -139,6 +139,11 @@ void nn_context_set_arithmetic(nn_context *context, nn_arithmetic arithmetic)
 {
     const nn_pair_kernels *pairs = context->kernels->pairs;
     context->arithmetic = arithmetic;
+    if (!nn_on_host(context)) {
+        nn_log(context, MORE_LOG_INFO, "cuda", "arithmetic %s: %s", nn_arithmetic_name(arithmetic),
+               arithmetic == NN_ARITHMETIC_EXACT ? "f32" : "many rows by 16-bit weights in their type, else f32");
+        return;
+    }
     const char *floats = arithmetic == NN_ARITHMETIC_FAST && pairs ? pairs->instruction : "f32";
     bool exact = arithmetic == NN_ARITHMETIC_EXACT, many = !exact && pairs && pairs->quantised_rows < INT64_MAX;
     nn_log(context, MORE_LOG_INFO, "cpu", "arithmetic %s: %s for float weights, %s for quantised ones%s%s",
@@ -259,7 +264,12 @@ void nn_zero(nn_context *context, void *to, size_t bytes)
 
 more_status nn_context_set_device(nn_context *context, const char *plugin, DLDevice device, more_error *error)
 {
-    return device.device_type == kDLCPU ? MORE_OK : nn_cuda_attach(context, plugin, device.device_id, error);
+    if (device.device_type == kDLCPU)
+        return MORE_OK;
+    if (device.device_type == kDLCUDA)
+        return nn_cuda_attach(context, plugin, device.device_id, error);
+    return more_fail(error, MORE_ERROR_UNSUPPORTED, "%s has no kernels for device %d:%d (DLPack type:number)", plugin,
+                     (int)device.device_type, (int)device.device_id);
 }
 
 more_status nn_begin(nn_context *context, more_error *error)

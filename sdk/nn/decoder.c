@@ -4,6 +4,8 @@
  */
 #include "decoder.h"
 
+#include "internal.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,6 +186,14 @@ void nn_decoder_block_prenorm(const more_language *decoder, const nn_batch *batc
     nn_decoder_feed_forward(decoder, batch, layer, scratch, x, x);
 }
 
+static bool has_blocks(const more_language *decoder, int32_t place)
+{
+    for (int64_t i = 0; i < decoder->config.layers; i++)
+        if (decoder->layer_places[i] == place)
+            return true;
+    return false;
+}
+
 /* What the blocks of a place need, in that place's memory; `x` is taken there too unless it is given. */
 static more_status take_scratch(const more_language *decoder, const nn_batch *batch, nn_arena *arena, float *x,
                                 const int64_t *positions, nn_decoder_scratch *scratch, more_error *error)
@@ -244,6 +254,8 @@ static more_status run_blocks(pass *p, more_error *error)
         int32_t place = decoder->layer_places[layer];
         if (place != p->here)
             status = move(p, place, error);
+        if (!status) /* what was called in between may have made another device current */
+            status = nn_begin(decoder->places[place], error);
         if (status)
             break;
         decoder->architecture->block(decoder, p->batch, layer, &p->scratch[place], p->scratch[place].x);
@@ -258,7 +270,11 @@ static more_status forward(const nn_language *base, const nn_batch *batch, float
 {
     const more_language *decoder = (const more_language *)base;
     pass p = {.decoder = decoder, .batch = batch, .scratch[0].context = decoder->places[0]};
-    more_status status = take_scratch(decoder, batch, batch->arena, x, batch->positions, &p.scratch[0], error);
+    more_status status = MORE_OK;
+
+    p.scratch[0].x = x;
+    if (has_blocks(decoder, 0))
+        status = take_scratch(decoder, batch, batch->arena, x, batch->positions, &p.scratch[0], error);
 
     if (!status)
         status = run_blocks(&p, error);
@@ -336,8 +352,8 @@ static nn_storage cache_storage(const more_open *arguments)
 static more_status require_cache(const more_language *decoder, nn_storage cache, more_error *error)
 {
     bool on_host = true;
-    for (int32_t i = 0; i < decoder->place_count; i++)
-        on_host = on_host && nn_on_host(decoder->places[i]);
+    for (int64_t i = 0; i < decoder->config.layers; i++)
+        on_host = on_host && nn_on_host(decoder->places[decoder->layer_places[i]]);
     if (on_host || cache < NN_FLOATS)
         return MORE_OK;
     return more_fail(error, MORE_ERROR_UNSUPPORTED,
@@ -413,6 +429,8 @@ static more_status open_parts(more_language *decoder, const more_open *arguments
         return status;
     status = place_layers(decoder, arguments, error);
     if (!status)
+        status = require_cache(decoder, cache_storage(arguments), error);
+    if (!status)
         status = place_rotary(decoder, error);
     if (status)
         return status;
@@ -435,8 +453,6 @@ more_status nn_decoder_open(const nn_decoder_architecture *architecture, const m
     for (int i = 0; i < NN_DECODER_REGIMES; i++)
         decoder->rotary[i].factor = 1;
     status = open_parts(decoder, arguments, error);
-    if (!status)
-        status = require_cache(decoder, cache_storage(arguments), error);
     for (int32_t i = 0; i < decoder->place_count; i++)
         status = nn_settled(decoder->places[i], status, error);
     if (status) {
@@ -484,15 +500,23 @@ more_status nn_decoder_estimate(const more_language *decoder, int64_t sessions, 
     share = rows / (sessions > 0 ? sessions : 1) + NN_PAGE; /* of one session, its last page included */
     for (int32_t i = 0; i < decoder->place_count; i++) {
         cache = nn_cache_bytes_at_work(&decoder->base.cache, i, length, share);
+        bool blocks = has_blocks(decoder, i);
+        int64_t floats_a_row = blocks ? row_floats(config) : i == 0 ? config->width : 0;
         if (__builtin_mul_overflow(sessions, cache, &cache) ||
-            __builtin_mul_overflow(rows, row_floats(config) * (int64_t)sizeof(float), &floats))
+            __builtin_mul_overflow(rows, floats_a_row * (int64_t)sizeof(float), &floats))
             return more_fail(error, MORE_ERROR_MEMORY,
                              "%lld sessions of %lld rows take more memory than can be counted", (long long)sessions,
                              (long long)length);
-        memory[i] =
-            (more_memory){.weight_bytes = decoder->weight_bytes[i], .cache_bytes = cache, .activation_bytes = floats};
+        /* A device rounds the activations of a product to 16 bits. */
+        int64_t narrowed = blocks && !nn_on_host(decoder->places[i])
+                               ? 2 * rows * nn_row_stride(nn_max(config->intermediate, query_key_value_width(config)))
+                               : 0;
+        memory[i] = (more_memory){.weight_bytes = decoder->weight_bytes[i],
+                                  .cache_bytes = cache,
+                                  .activation_bytes = floats,
+                                  .scratch_bytes = narrowed};
     }
-    memory[0].scratch_bytes =
+    memory[0].scratch_bytes +=
         sessions * ((config->vocabulary + config->width) * (int64_t)sizeof(float) + length * (int64_t)sizeof(int64_t));
     return MORE_OK;
 }

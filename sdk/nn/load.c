@@ -397,7 +397,7 @@ static float *place_vector(nn_context *context, float *values, int64_t count)
 {
     if (nn_on_host(context))
         return values;
-    float *placed = nn_alloc_f32(context, count);
+    float *placed = nn_place(context, count, sizeof *placed, "vectors of weights");
     if (placed)
         nn_copy(context, placed, values, (size_t)count * sizeof *values);
     nn_release(context, values);

@@ -44,6 +44,9 @@ more_status nn_matrix_create(nn_context *context, const char *name, int64_t rows
     if (rows < 1 || columns < 1)
         return more_fail(error, MORE_ERROR_ARGUMENT, "matrix '%s' is [%lld, %lld], but needs at least one element",
                          name, (long long)rows, (long long)columns);
+    if (!nn_on_host(context) && nn_is_quantised(storage))
+        return more_fail(error, MORE_ERROR_UNSUPPORTED, "matrix '%s' would be %s, which only the CPU takes", name,
+                         nn_storage_name(storage));
     nn_matrix *matrix = NULL;
     const int64_t most = INT64_MAX / 128; /* keeps the products below within 64 bits */
     if (rows < most && columns < most)

@@ -16,7 +16,8 @@
 
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
 
-/* The host's services looked up once, the kernel table of this CPU, and reusable scratch memory. One an instance. */
+/* The host's services looked up once, the kernel table of this CPU, and reusable scratch memory. One a device of an
+ * instance. */
 typedef struct nn_context nn_context;
 typedef struct nn_arena nn_arena; /* see nn_arena_begin */
 
@@ -46,8 +47,10 @@ bool nn_arithmetic_named(const char *name, nn_arithmetic *arithmetic);
  * so are a row's bits. Kernels: the bf16 dot product (CPUs of AMD; Intel's is slower than f32 and not chosen) and the
  * bf16 tiles of AMX. Without memory for the rounded activations a call is answered as by AUTO.
  *
- * The exception to bit-identical rows: with AMX, calls of 32 rows and more go through 16-bit products with quantised
- * weights also in AUTO (which is closer to the weights than int8 products are), calls of fewer rows through int8. */
+ * The exceptions to bit-identical rows: on a CUDA device, calls of more than 8 rows round activations to the type of
+ * 16-bit weights, for tensor cores, in AUTO and FAST alike, where fewer rows are taken as f32; EXACT is f32 by one
+ * kernel there. And with AMX, calls of 32 rows and more go through 16-bit products with quantised weights also in AUTO
+ * (which is closer to the weights than int8 products are), calls of fewer rows through int8. */
 void nn_context_set_arithmetic(nn_context *context, nn_arithmetic arithmetic);
 
 void nn_log(nn_context *context, more_log_level level, const char *component, const char *format, ...)
@@ -84,7 +87,7 @@ const float *nn_bring(nn_arena *arena, const float *values, int64_t count);
 /* A place in the arena for what is to be given to `values` on the host by nn_copy; `values` itself on the host. NULL
  * when out of memory. */
 float *nn_stand_in(nn_arena *arena, float *values, int64_t count);
-/* Makes the device current in this thread, as the first statement of every function that a host may call. */
+/* Makes the device current in this thread: in every function that a host may call, before its first operator. */
 more_status nn_begin(nn_context *context, more_error *error);
 /* The status of a function that ran operators: what failed on the device, in its words, also where `status` is only
  * MORE_ERROR_MEMORY; else `status`. Does not wait: what is not copied to the host may fail later. */
@@ -145,7 +148,8 @@ more_status nn_config_string_or(const nn_source *source, const char *key, const 
 
 /* ---- Weights ---------------------------------------------------------------------------------------------------- */
 
-/* A matrix [rows, columns] (out features, in features), packed for the matrix kernels in its own storage: panels of
+/* A matrix [rows, columns] (out features, in features), packed for the matrix kernels in its own storage: on a device
+ * rows, of floats alone; on the host panels of
  * NN_PANEL rows, column by column (quantised: four columns by four), so that one stream of memory serves both one row
  * of activations and many. Read-only once loaded, so that sessions share it. */
 #define NN_PANEL 16
@@ -174,11 +178,11 @@ more_status nn_matrix_check(const nn_source *source, int32_t count, const char *
  */
 more_status nn_matrix_pack(nn_context *context, const float *values, int64_t rows, int64_t columns, nn_storage storage,
                            nn_matrix **matrix, more_error *error);
-/* The packed matrix's rows back as f32 [count, columns]: embedding lookup of ids, and training. Every id must be in
- * [0, rows of the matrix). */
+/* The packed matrix's rows back as f32 [count, columns]: embedding lookup of ids, which are on the host, and training.
+ * Every id must be in [0, rows of the matrix). */
 void nn_matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows);
 void nn_matrix_free(nn_context *context, nn_matrix *matrix); /* NULL is allowed */
-/* Bytes of the packed values, padding included. */
+/* Bytes of the packed values on the host, padding included. */
 int64_t nn_matrix_bytes(int64_t rows, int64_t columns, nn_storage storage);
 /* A vector of `count` elements as f32: biases, norms, class tokens, position tables (any rank, flattened). */
 more_status nn_vector_load(const nn_source *source, const char *name, int64_t count, float **vector, more_error *error);
@@ -255,7 +259,7 @@ void nn_rotary(nn_context *context, float *x, int64_t rows, int64_t x_stride, in
 
 /* Bidirectional attention of a vision encoder: for each of `batch` images, y = softmax(scale q k^T) v a head. q, k and
  * v are [batch * rows, heads * head_dimension] with a common row stride (they may lie in one fused buffer); y is [batch
- * * rows, heads * head_dimension] contiguous. counts (NULL = rows): keys of each image that exist. */
+ * * rows, heads * head_dimension] contiguous. counts, on the host (NULL = rows): keys of each image that exist. */
 void nn_attention_full(nn_context *context, const float *query, const float *key, const float *value, int64_t stride,
                        int64_t batch, int64_t rows, const int64_t *counts, int64_t heads, int64_t head_dimension,
                        float scale, float *y);
@@ -274,7 +278,7 @@ typedef struct nn_cache_config {
     int64_t window;         /* rows that a query of a windowed layer sees, its own included; 0 = no layer has one */
     const bool *windowed;   /* [layers], owned by the caller, outlives every cache; NULL = with window > 0, all are */
     /* Where layers lie: index of a layer's context in `places`, both owned by the caller, outliving every cache; NULL =
-     * all in the context given to nn_cache_create. */
+     * all in the context given to nn_cache_create, and of the host for nn_cache_bytes. */
     nn_context *const *places;
     const int32_t *layer_places; /* [layers], below NN_PLACES; NULL = all in the first */
 } nn_cache_config;

@@ -69,8 +69,7 @@ typedef struct nn_language {
 } nn_language;
 
 /* Hidden state number `state` is in x, where `context` works: takes it for those who asked. MORE_ERROR_CANCELLED when
- * the user asked to stop.
- */
+ * the user asked to stop. */
 more_status nn_batch_state(const nn_batch *batch, int64_t state, nn_context *context, const float *x,
                            more_error *error);
 

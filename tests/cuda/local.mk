@@ -9,7 +9,8 @@ CUDA_TESTS_EMULATED = \
 	tests/cuda/test_cuda_e2e \
 	tests/cuda/test_cuda_elements \
 	tests/cuda/test_cuda_linear \
-	tests/cuda/test_cuda_rows
+	tests/cuda/test_cuda_rows \
+	tests/cuda/test_cuda_sessions
 if CUDA_TESTS
 check_PROGRAMS += $(CUDA_TESTS_EMULATED)
 endif
@@ -29,6 +30,10 @@ tests_cuda_test_cuda_rows_LDADD = $(CUDA_TEST_LIBS)
 # Whole assemblies, with plugins of tests/cudaemu/plugins.
 tests_cuda_test_cuda_e2e_SOURCES = tests/cuda/test_cuda_e2e.c
 tests_cuda_test_cuda_e2e_LDADD = core/lib/libllavamore.la $(JANSSON_LIBS) $(CMOCKA_LIBS) $(SYSTEM_LIBS)
+
+tests_cuda_test_cuda_sessions_SOURCES = tests/cuda/test_cuda_sessions.c tests/parity/language.c tests/parity/language.h \
+	$(parity_sources)
+tests_cuda_test_cuda_sessions_LDADD = $(TEST_LIBS)
 
 # Every backbone against its references.
 dist_check_SCRIPTS += tests/cuda/parity

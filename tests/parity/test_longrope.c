@@ -267,7 +267,6 @@ static void compare_mixed(const edge_case *own)
 {
     const parity_language *language = &own->language;
     int64_t held[TOGETHER] = {own->prompt, own->most - 1, own->edge, 0}, more[TOGETHER] = {1, 1, 1, own->prompt};
-    size_t bytes = (size_t)language->info.vocabulary * sizeof(float);
     more_session *sessions[TOGETHER], *alone[TOGETHER];
     parity_item items[TOGETHER];
     more_advance list[TOGETHER];

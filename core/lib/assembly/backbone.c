@@ -261,7 +261,7 @@ more_status core_backbone_open(core_backbone *backbone, const core_config *confi
     core_device_choice choice;
     more_error refusal = {{0}};
     char shown[192];
-    bool language = !strcmp(backbone->file->kind, MORE_KIND_LANGUAGE);
+    bool language = !strcmp(core_section_find(section)->plugin_kind, MORE_KIND_LANGUAGE);
     int64_t layers = language ? core_config_int64(config, section, "gpu_layers") : -1;
     more_status status = choose_device(config, host, &choice, error);
     if (status != MORE_OK)

@@ -192,13 +192,30 @@ void core_device_release(core_device *device, void *memory)
                  (int)device->number);
 }
 
+/* Frees the stream's blocks of a kept bucket. */
+static void free_of_stream(core_device *device, device_block **bucket, more_cuda_stream stream)
+{
+    while (*bucket) {
+        device_block *block = *bucket;
+        if (block->stream != stream) {
+            bucket = &block->next;
+            continue;
+        }
+        *bucket = block->next;
+        device->memory.cached_bytes -= (int64_t)block->bytes;
+        device->driver->memory_free(block->memory);
+        free(block);
+    }
+}
+
 void core_device_forget_stream(core_device *device, more_cuda_stream stream)
 {
     device_memory *self = &device->memory;
-    device_block **const tables[] = {self->used, self->kept};
     pthread_mutex_lock(&self->lock);
-    for (size_t i = 0; i < 2 * DEVICE_BUCKETS; i++)
-        for (device_block *block = tables[i / DEVICE_BUCKETS][i % DEVICE_BUCKETS]; block; block = block->next)
+    for (size_t i = 0; i < DEVICE_BUCKETS; i++) {
+        free_of_stream(device, &self->kept[i], stream);
+        for (device_block *block = self->used[i]; block; block = block->next)
             block->idle = block->idle || block->stream == stream;
+    }
     pthread_mutex_unlock(&self->lock);
 }

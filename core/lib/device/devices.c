@@ -113,6 +113,7 @@ core_devices *core_devices_create(const more_host *host)
         return NULL;
     devices->host = host;
     pthread_mutex_init(&devices->lock, NULL);
+    pthread_mutex_init(&devices->blas_lock, NULL);
     return devices;
 }
 
@@ -138,6 +139,7 @@ void core_devices_destroy(core_devices *devices)
     for (int32_t i = 0; i < devices->count; i++)
         free_device(&devices->list[i]);
     free(devices->list);
+    pthread_mutex_destroy(&devices->blas_lock);
     pthread_mutex_destroy(&devices->lock);
     free(devices);
 }

@@ -62,7 +62,8 @@ struct core_devices {
     core_driver driver;
     core_device *list;
     int32_t count;
-    more_error reason; /* why there is none */
+    more_error reason;         /* why there is none */
+    pthread_mutex_t blas_lock; /* of what follows */
     bool blas_sought;
     void *blas; /* NULL = not found */
 };
@@ -78,7 +79,7 @@ more_status core_device_check(const core_device *device, int result, const char 
 more_status core_device_allocate(core_device *device, more_cuda_stream stream, size_t bytes, const char *what,
                                  void **memory, more_error *error);
 void core_device_release(core_device *device, void *memory);
-/* Nothing is queued on the stream any more: its blocks are everyone's. */
+/* Nothing is queued on the stream any more: its blocks are everyone's, and those that are kept are freed. */
 void core_device_forget_stream(core_device *device, more_cuda_stream stream);
 /* Frees every block, also those that nobody gave back. */
 void core_device_free_memory(core_device *device);

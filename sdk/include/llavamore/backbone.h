@@ -82,7 +82,7 @@ typedef struct more_open {
 } more_open;
 
 /* Bytes on one device, an entry of an array as long as open()'s devices; all are upper bounds but for weight_bytes,
- * which is exact. Frozen: it stands in arrays, so it never grows. */
+ * which is exact, both without what a GPU's allocator rounds up. Frozen: it stands in arrays, so it never grows. */
 typedef struct more_memory {
     int64_t weight_bytes;     /* packed weights */
     int64_t cache_bytes;      /* key-value cache for the asked batch and length; 0 outside language models */

@@ -50,7 +50,8 @@ typedef struct more_cuda_service {
 
     /* A stream that does not wait for the default one. [any-thread] */
     more_status (*stream_create)(const more_host *host, int32_t device, more_cuda_stream *stream, more_error *error);
-    /* Waits for what is queued; memory that was given back on it becomes everyone's. NULL is allowed. [any-thread] */
+    /* Waits for what is queued; memory that was given back on it goes back to the driver, and what is given back later
+     * becomes everyone's. NULL is allowed. [any-thread] */
     void (*stream_destroy)(const more_host *host, int32_t device, more_cuda_stream stream);
     /* Waits for what is queued on this stream, and says what went wrong there: MORE_ERROR_INTERNAL with the driver's
      * word for it. [any-thread] */

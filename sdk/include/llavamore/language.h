@@ -5,7 +5,7 @@
  * A session is a sequence of rows that the model has seen and their key-value cache. advance() appends rows to any
  * number of sessions in one call; a row is a token id or an embedding (a visual token). Single chat, prefill in chunks,
  * batched evaluation and a server all go through it. The result for a session does not depend on what else is in the
- * call, nor (within rounding) on how its rows were cut into calls.
+ * call (on a GPU: within rounding), nor within rounding on how its rows were cut into calls.
  *
  * Order of calls: open, describe, session_create, advance ..., session_destroy, close.
  */

@@ -98,7 +98,8 @@ typedef struct more_vision_interface {
      * encoder cannot take it. [any-thread] */
     more_status (*plan)(const more_vision *vision, int64_t width, int64_t height, more_vision_plan *plan,
                         more_error *error);
-    /* Runs the batch. Images are independent: the result of each is the same alone and in any batch.
+    /* Runs the batch. Images are independent: the result of each is the same alone and in any batch, on a GPU
+     * within rounding.
      * MORE_ERROR_ARGUMENT names the layer, shape or count that is wrong. [one-thread-per-instance] */
     more_status (*encode)(more_vision *vision, const more_vision_batch *batch, more_error *error);
 } more_vision_interface;

@@ -29,7 +29,7 @@ static void find(const nn_cuda *cuda, const char *name, void *function)
     *(void **)function = cuda->service->cublas(cuda->host, name);
 }
 
-void nn_cuda_blas_open(nn_cuda *cuda)
+static nn_cuda_blas *open_blas(nn_cuda *cuda)
 {
     create_function create;
     set_stream_function set_stream;
@@ -39,14 +39,25 @@ void nn_cuda_blas_open(nn_cuda *cuda)
     find(cuda, "cublasDestroy_v2", &found.destroy);
     find(cuda, "cublasGemmEx", &found.gemm);
     if (!create || !set_stream || !found.destroy || !found.gemm || create(&found.handle))
-        return;
+        return NULL;
     nn_cuda_blas *blas = set_stream(found.handle, cuda->stream) ? NULL : malloc(sizeof *blas);
-    if (!blas) {
+    if (blas)
+        *blas = found;
+    else
         found.destroy(found.handle);
-        return;
+    return blas;
+}
+
+/* Opened by the first product, for a handle takes time and memory of the device. Under the lock. */
+static nn_cuda_blas *take_blas(nn_cuda *cuda)
+{
+    if (!cuda->blas_sought) {
+        cuda->blas = open_blas(cuda);
+        nn_log(cuda->context, MORE_LOG_INFO, "cuda", "products of many rows: %s",
+               cuda->blas ? "cuBLAS" : "our own kernels");
     }
-    *blas = found;
-    cuda->blas = blas;
+    cuda->blas_sought = true;
+    return cuda->blas;
 }
 
 void nn_cuda_blas_close(nn_cuda *cuda)
@@ -60,16 +71,16 @@ void nn_cuda_blas_close(nn_cuda *cuda)
 bool nn_cuda_blas_product(nn_cuda *cuda, const nn_cuda_linear *p, bool add)
 {
     const float one = 1.0f, none = 0.0f;
-    int type = p->weight.storage == NN_F16 ? R_16F : R_16BF, result;
-    if (!cuda->blas || p->rows > INT32_MAX || p->weight.rows > INT32_MAX || p->weight.stride > INT32_MAX ||
-        p->x_stride > INT32_MAX || p->y_stride > INT32_MAX)
+    int type = p->weight.storage == NN_F16 ? R_16F : R_16BF, refused = -1;
+    if (p->rows > INT32_MAX || p->weight.rows > INT32_MAX || p->weight.stride > INT32_MAX || p->x_stride > INT32_MAX ||
+        p->y_stride > INT32_MAX)
         return false;
     pthread_mutex_lock(&cuda->lock); /* a handle is for one thread at a time */
-    result = cuda->blas->gemm(cuda->blas->handle, OP_T, OP_N, (int)p->weight.rows, (int)p->rows, (int)p->weight.columns,
-                              &one, p->weight.data, type, (int)p->weight.stride, p->x, type, (int)p->x_stride,
-                              add ? &one : &none, p->y, R_32F, (int)p->y_stride, COMPUTE_32F, ALGO_DEFAULT);
+    nn_cuda_blas *blas = take_blas(cuda);
+    if (blas)
+        refused = blas->gemm(blas->handle, OP_T, OP_N, (int)p->weight.rows, (int)p->rows, (int)p->weight.columns, &one,
+                             p->weight.data, type, (int)p->weight.stride, p->x, type, (int)p->x_stride,
+                             add ? &one : &none, p->y, R_32F, (int)p->y_stride, COMPUTE_32F, ALGO_DEFAULT);
     pthread_mutex_unlock(&cuda->lock);
-    if (result)
-        nn_cuda_failed(cuda, MORE_ERROR_INTERNAL, "a product of cuBLAS could not be started");
-    return true;
+    return !refused;
 }

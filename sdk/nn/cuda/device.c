@@ -25,25 +25,45 @@ static more_status find_service(nn_cuda *cuda, const char *plugin, more_error *e
     return MORE_OK;
 }
 
+/* Whether this device takes the kernels of this build: an architecture that they were not compiled for, or a driver
+ * older than the runtime, is told by the first launch. */
+static more_status try_kernels(nn_cuda *cuda, const char *plugin, more_error *error)
+{
+    void *memory;
+    more_status status = cuda->service->allocate(cuda->host, cuda->device, cuda->stream, sizeof(float),
+                                                 "a first kernel", &memory, error);
+    if (status)
+        return status;
+    int result = cuda->kernels->scale(cuda->stream, 1.0f, 1, memory);
+    nn_cuda_give(cuda, memory);
+    if (!result)
+        return MORE_OK;
+    return more_fail(error, MORE_ERROR_UNSUPPORTED,
+                     "%s cannot run on device cuda:%d: its kernels were compiled for %s, and: %s", plugin,
+                     (int)cuda->device, cuda->kernels->compiled, cuda->kernels->message(result));
+}
+
 more_status nn_cuda_attach(nn_context *context, const char *plugin, int32_t device, more_error *error)
 {
     nn_cuda *cuda = calloc(1, sizeof *cuda);
     if (!cuda)
         return more_fail(error, MORE_ERROR_MEMORY, "no memory for a device's context");
-    *cuda = (nn_cuda){.host = context->host, .kernels = nn_cuda_table(), .device = device};
+    *cuda = (nn_cuda){.context = context, .host = context->host, .kernels = nn_cuda_table(), .device = device};
     more_status status = find_service(cuda, plugin, error);
     if (!status)
         status = cuda->service->stream_create(cuda->host, device, &cuda->stream, error);
+    if (!status)
+        status = try_kernels(cuda, plugin, error);
     if (status) {
+        if (cuda->stream)
+            cuda->service->stream_destroy(cuda->host, device, cuda->stream);
         free(cuda);
         return status;
     }
     pthread_mutex_init(&cuda->lock, NULL);
-    nn_cuda_blas_open(cuda);
     context->cuda = cuda;
     context->operators = &nn_cuda_operators;
-    nn_log(context, MORE_LOG_INFO, "cuda", "kernels: %s; products: %s", cuda->kernels->compiled,
-           cuda->blas ? "cuBLAS" : "our own");
+    nn_log(context, MORE_LOG_INFO, "cuda", "kernels: %s", cuda->kernels->compiled);
     return MORE_OK;
 }
 
@@ -52,8 +72,14 @@ void nn_cuda_detach(nn_context *context)
     nn_cuda *cuda = context->cuda;
     if (!cuda)
         return;
+    nn_cuda_begin(context, NULL);
     nn_cuda_blas_close(cuda);
     cuda->service->stream_destroy(cuda->host, cuda->device, cuda->stream);
+    while (cuda->failures) {
+        nn_cuda_failure *failure = cuda->failures;
+        cuda->failures = failure->next;
+        free(failure);
+    }
     pthread_mutex_destroy(&cuda->lock);
     free(cuda);
     context->cuda = NULL;
@@ -68,12 +94,28 @@ more_status nn_cuda_begin(nn_context *context, more_error *error)
 
 /* ---- Failures --------------------------------------------------------------------------------------------------- */
 
+/* The place of the calling thread's failure in the list, or the list's end. Under the lock. */
+static nn_cuda_failure **find_failure(nn_cuda *cuda)
+{
+    nn_cuda_failure **at = &cuda->failures;
+    while (*at && !pthread_equal((*at)->thread, pthread_self()))
+        at = &(*at)->next;
+    return at;
+}
+
 void nn_cuda_failed(nn_cuda *cuda, more_status status, const char *what)
 {
     pthread_mutex_lock(&cuda->lock);
-    if (!cuda->failure) {
-        cuda->failure = status;
-        more_fail(&cuda->reason, status, "%s", what);
+    nn_cuda_failure **at = find_failure(cuda);
+    if (!*at) {
+        nn_cuda_failure *failure = calloc(1, sizeof *failure);
+        if (failure) {
+            failure->thread = pthread_self();
+            failure->status = status;
+            more_fail(&failure->reason, status, "%s", what);
+        }
+        *at = failure;
+        cuda->lost |= !failure;
     }
     pthread_mutex_unlock(&cuda->lock);
 }
@@ -88,19 +130,26 @@ void nn_cuda_launched(nn_cuda *cuda, int result, const char *operation)
     nn_cuda_failed(cuda, MORE_ERROR_INTERNAL, what);
 }
 
-/* Memory that was missing for one call may be there for the next: told once. */
+/* Told once: what is broken for good, the driver says again. */
 more_status nn_cuda_settled(nn_context *context, more_status status, more_error *error)
 {
     nn_cuda *cuda = context->cuda;
     pthread_mutex_lock(&cuda->lock);
-    more_status failure = cuda->failure;
-    bool tells = failure && (!status || status == MORE_ERROR_MEMORY);
-    if (tells && error)
-        *error = cuda->reason;
-    if (failure == MORE_ERROR_MEMORY)
-        cuda->failure = MORE_OK;
+    nn_cuda_failure **at = find_failure(cuda), *failure = *at;
+    if (failure)
+        *at = failure->next;
+    bool lost = cuda->lost;
     pthread_mutex_unlock(&cuda->lock);
-    return tells ? failure : status;
+    if (failure && (!status || status == MORE_ERROR_MEMORY)) {
+        status = failure->status;
+        if (error)
+            *error = failure->reason;
+    } else if (!status && lost) {
+        status = more_fail(error, MORE_ERROR_MEMORY, "cuda:%d: something failed, and no memory was left to say what",
+                           (int)cuda->device);
+    }
+    free(failure);
+    return status;
 }
 
 /* ---- Memory ----------------------------------------------------------------------------------------------------- */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The operators of nn.h on a CUDA device: each queues its kernels on the context's stream.
+ * The operators of nn.h on a CUDA device: each queues its kernels on the context's stream. Those that multiply or read
+ * weights tell a profile so; the time that goes with it is that of queueing.
  */
 #include "cuda.h"
 
 #include "../cache.h"
+#include "../profile.h"
 
 /* ---- Memory ----------------------------------------------------------------------------------------------------- */
 
@@ -55,8 +57,6 @@ static bool multiply_blas(nn_cuda *cuda, const nn_cuda_linear *product)
     bool adds = product->residual == product->y && product->activation == NN_IDENTITY;
     nn_cuda_linear own = *product;
     float *sums = NULL;
-    if (!cuda->blas)
-        return false;
     if (product->residual == product->y && !adds) { /* the residual must outlive the sums */
         sums = nn_cuda_take(cuda, product->rows * product->weight.rows * (int64_t)sizeof *sums, "activations");
         own.y = sums;
@@ -106,6 +106,7 @@ static void linear(nn_context *context, const nn_linear_args *args)
                               .y_stride = args->y_stride ? args->y_stride : weight->rows};
     if (args->rows <= 0)
         return;
+    double begin = nn_profile_begin(context);
     /* EXACT: by one kernel whatever the rows, so that a row has the same bits in every call. */
     bool exact = context->arithmetic == NN_ARITHMETIC_EXACT;
     if (args->rows <= NN_CUDA_FEW_ROWS && !exact)
@@ -114,6 +115,7 @@ static void linear(nn_context *context, const nn_linear_args *args)
         nn_cuda_launched(cuda, cuda->kernels->linear_plain(cuda->stream, &product), "a matrix product");
     else
         multiply_narrow(cuda, args, &product);
+    nn_profile_end_linear(context, begin, weight, args->rows);
 }
 
 static void matrix_rows(nn_context *context, const nn_matrix *matrix, const int32_t *ids, int64_t count, float *rows)
@@ -122,12 +124,14 @@ static void matrix_rows(nn_context *context, const nn_matrix *matrix, const int3
     nn_cuda_matrix own = matrix_of(matrix);
     if (count <= 0)
         return;
+    double begin = nn_profile_begin(context);
     int32_t *placed = nn_cuda_take(cuda, count * (int64_t)sizeof *ids, "token ids");
     if (!placed)
         return;
     copy(context, placed, ids, (size_t)count * sizeof *ids);
     nn_cuda_launched(cuda, cuda->kernels->embed(cuda->stream, &own, placed, count, rows), "embedding");
     nn_cuda_give(cuda, placed);
+    nn_profile_end_rows(context, begin, matrix, count);
 }
 
 /* ---- Element-wise ----------------------------------------------------------------------------------------------- */
@@ -217,6 +221,7 @@ static void attention_full(nn_context *context, const float *query, const float 
     int64_t *placed = NULL;
     if (batch <= 0 || rows <= 0 || heads <= 0)
         return;
+    double begin = nn_profile_begin(context);
     if (counts) {
         placed = nn_cuda_take(cuda, batch * (int64_t)sizeof *counts, "counts of rows");
         if (!placed)
@@ -238,6 +243,7 @@ static void attention_full(nn_context *context, const float *query, const float 
                                .storage = cuda->narrow};
     nn_cuda_launched(cuda, cuda->kernels->attention_full(cuda->stream, &full), "attention");
     nn_cuda_give(cuda, placed);
+    nn_profile_end_full(context, begin, batch, rows, heads * head_dimension);
 }
 
 static nn_cuda_cache cache_of(const nn_cache *cache, int64_t layer)
@@ -281,10 +287,12 @@ static void attention_causal(nn_context *context, const nn_attention_args *args)
     };
     if (args->rows <= 0)
         return;
+    double begin = nn_profile_begin(context);
     causal.workspace = nn_cuda_take(cuda, (int64_t)cuda->kernels->causal_workspace(&causal), "attention");
     if (causal.workspace)
         nn_cuda_launched(cuda, cuda->kernels->attention_causal(cuda->stream, &causal), "attention");
     nn_cuda_give(cuda, causal.workspace);
+    nn_profile_end_causal(context, begin, args);
 }
 
 /* ---- Vision ----------------------------------------------------------------------------------------------------- */
@@ -296,7 +304,7 @@ static void patches(nn_context *context, const float *pixels, int64_t height, in
                      "cutting of patches");
 }
 
-/* On the host: a table of positions is small, and resized once an image size. */
+/* On the host: a table of positions is small. */
 static void resize_table(nn_context *context, const float *table, int64_t rows_in, int64_t columns_in, int64_t width,
                          int64_t rows_out, int64_t columns_out, nn_resize_filter filter, float *resized)
 {
