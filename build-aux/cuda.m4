@@ -75,7 +75,7 @@ cat >conftest.cu <<'END'
 static __global__ void kernel(float *x) { *x = 1; }
 extern "C" int launch(float *x) { kernel<<<1, 1>>>(x); return cudaGetLastError(); }
 END
-# Where nvcc knows how (12.4 and later), code is packed to a fifth.
+# Where nvcc can (12.8), code is packed to a fifth; drivers unpack it from 550 on.
 AS_IF([$NVCC --compress-mode=size --dryrun conftest.cu >/dev/null 2>&1],
     [AM_NVCCFLAGS="$AM_NVCCFLAGS --compress-mode=size"])
 lm_why="$NVCC can not compile a kernel for $CUDA_ARCHS (it needs g++ too), see config.log"

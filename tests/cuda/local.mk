@@ -37,3 +37,10 @@ tests_cuda_test_cuda_sessions_LDADD = $(TEST_LIBS)
 
 # Every backbone against its references.
 dist_check_SCRIPTS += tests/cuda/parity
+
+# Once more with threads and blocks in the opposite order, and with early copies: what depends on an order shows in one of
+# them. And sessions of every language model, which take minutes on the emulator.
+check-long:
+	CUDAEMU_ORDER=backward $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(CUDA_TESTS_EMULATED)'
+	CUDAEMU_COPIES=early $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(CUDA_TESTS_EMULATED)'
+	LLAVAMORE_LONG=yes $(MAKE) $(AM_MAKEFLAGS) check TESTS=tests/cuda/parity
