@@ -28,7 +28,9 @@ static const char help_text[] =
     "  -g, --generate N     tokens of a decode (default: 32)\n"
     "  -i, --image FILE     the picture (default: a made one of 640 x 480)\n"
     "  -s, --set SEC.KEY=VALUE override one key of the config; may be repeated\n"
-    "  -w, --weights TYPE   gemm, decode: f32, f16, bf16, q8, q4 or q4_1 (default: gemm f32, decode f16)\n"
+    "      --device D       where it runs: auto, cpu, cuda or cuda:N; figures stand beside what that gives (default:\n"
+    "                       as the config says; gemm, decode and limits: cpu)\n"
+    "  -w, --weights TYPE   gemm, decode: f32, f16, bf16, q8, q4 or q4_1 (default: f16; gemm on the CPU f32)\n"
     "  -a, --arithmetic A   auto, exact or fast (default: auto, or as the config says)\n"
     "  -t, --threads N      threads (default: as the config says, else all cores)\n"
     "  -r, --rounds N       rounds of which the median is taken, odd (default: 7)\n"
@@ -51,6 +53,7 @@ enum {
     OPTION_PROFILE,
     OPTION_READ,
     OPTION_COMPARE,
+    OPTION_DEVICE,
     OPTION_LIST
 };
 
@@ -60,6 +63,7 @@ static const struct option long_options[] = {
     {"generate", required_argument, NULL, 'g'},
     {"image", required_argument, NULL, 'i'},
     {"set", required_argument, NULL, 's'},
+    {"device", required_argument, NULL, OPTION_DEVICE},
     {"weights", required_argument, NULL, 'w'},
     {"arithmetic", required_argument, NULL, 'a'},
     {"threads", required_argument, NULL, 't'},
@@ -144,6 +148,9 @@ static int check_use(const bench_options *options, const char *of_models)
         return fail(PROGRAM, EXIT_USAGE,
                     "--weights goes with gemm and decode; give a model's with --set llm.quantize=TYPE, or with "
                     "--synthetic NAME:FORMAT");
+    if (options->device && !strcmp(what, "threads"))
+        return fail(PROGRAM, EXIT_USAGE,
+                    "'threads' is of the CPU alone: --device goes with a model, gemm, decode and limits");
     if (of_models && (products || machine))
         return fail(PROGRAM, EXIT_USAGE,
                     "%s goes with a model, not with '%s': give an INI file, a preset or --synthetic NAME", of_models,
@@ -167,6 +174,9 @@ static bool take_option(bench_options *options, int option, output *out, int *co
         return true;
     case 's':
         options->assignments[options->assignment_count++] = optarg;
+        return true;
+    case OPTION_DEVICE:
+        options->device = optarg;
         return true;
     case 'w':
         return take_weights(options, code);
@@ -204,6 +214,12 @@ static bool take_option(bench_options *options, int option, output *out, int *co
     }
 }
 
+static nn_storage default_weights(const bench_options *options)
+{
+    bool on_cpu = !options->device || !strcmp(options->device, "cpu");
+    return on_cpu && options->what && !strcmp(options->what, "gemm") ? NN_F32 : NN_F16;
+}
+
 bool arguments_parse(int argc, char **argv, output *out, bench_options *options, int *code)
 {
     static char name[] = PROGRAM;
@@ -234,7 +250,7 @@ bool arguments_parse(int argc, char **argv, output *out, bench_options *options,
     if (*code == EXIT_SUCCESS)
         *code = check_use(options, of_models);
     if (!options->weights_given)
-        options->weights = options->what && !strcmp(options->what, "gemm") ? NN_F32 : NN_F16;
+        options->weights = default_weights(options);
     return *code == EXIT_SUCCESS;
 }
 

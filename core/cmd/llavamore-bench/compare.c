@@ -98,7 +98,7 @@ static void differences_of(const json_t *before, const json_t *after, const char
 static json_t *differences(const json_t *before, const json_t *report)
 {
     static const char *const keys[] = {"cpu", "cores", "threads", "kernels", "memory_bytes"};
-    static const char *const own[] = {"benchmark", "model", "weights", "arithmetic"};
+    static const char *const own[] = {"benchmark", "model", "weights", "arithmetic", "device"};
     json_t *list = json_array();
     if (list)
         differences_of(json_object_get(before, "machine"), json_object_get(report, "machine"), keys,

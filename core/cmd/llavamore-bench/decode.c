@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * llavamore-bench decode: one token at a time through layers of an 8B model's shapes (width 4096, 32/8 heads), whose
- * weights are read once a token, against the rate at which memory can be read at all.
+ * weights are read once a token, against the rate at which memory can be read at all, or a device copies its own.
  */
 #include "bench.h"
 
@@ -28,8 +28,8 @@ typedef struct decoder {
     nn_matrix *weights[LAYERS][KINDS];
     int64_t bytes; /* of all weights */
     nn_cache *cache;
-    float *x, *inner, *norm;
-    float frequencies[HEAD_DIMENSION / 2];
+    float *x, *inner, *norm, *frequencies;
+    int64_t *position; /* as frequencies, where operators work */
 } decoder;
 
 static void decoder_free(decoder *d)
@@ -41,6 +41,8 @@ static void decoder_free(decoder *d)
     nn_free(d->b->nn, d->x);
     nn_free(d->b->nn, d->inner);
     nn_free(d->b->nn, d->norm);
+    nn_free(d->b->nn, d->frequencies);
+    nn_free(d->b->nn, d->position);
 }
 
 /* A cache of CONTEXT rows, in two steps so that no buffer is longer than it must be. */
@@ -64,6 +66,21 @@ static more_status fill_cache(decoder *d, more_error *error)
     return MORE_OK;
 }
 
+static more_status place_rotary(decoder *d, more_error *error)
+{
+    nn_context *nn = d->b->nn;
+    float frequencies[HEAD_DIMENSION / 2];
+    const int64_t position = CONTEXT;
+    nn_rotary_frequencies(500000.0, HEAD_DIMENSION, frequencies);
+    d->frequencies = nn_alloc_f32(nn, HEAD_DIMENSION / 2);
+    d->position = (int64_t *)(void *)nn_alloc_f32(nn, sizeof position / sizeof(float));
+    if (!d->frequencies || !d->position)
+        return more_fail(error, MORE_ERROR_MEMORY, "no memory for a rotary embedding");
+    nn_copy(nn, d->frequencies, frequencies, sizeof frequencies);
+    nn_copy(nn, d->position, &position, sizeof position);
+    return MORE_OK;
+}
+
 static more_status decoder_make(decoder *d, more_error *error)
 {
     bench *b = d->b;
@@ -79,15 +96,17 @@ static more_status decoder_make(decoder *d, more_error *error)
     d->x = bench_values(b, INNER);
     d->inner = bench_values(b, 3 * INNER);
     d->norm = bench_values(b, WIDTH);
-    nn_rotary_frequencies(500000.0, HEAD_DIMENSION, d->frequencies);
+    if (!status)
+        status = place_rotary(d, error);
     if (!status && (!d->x || !d->inner || !d->norm))
         status = more_fail(error, MORE_ERROR_MEMORY, "no memory for the activations of a token");
     return status;
 }
 
 /* The products alone: one row through each matrix. */
-static void run_products(decoder *d)
+static void run_products(void *argument)
 {
+    decoder *d = argument;
     for (int layer = 0; layer < LAYERS; layer++)
         for (int kind = 0; kind < KINDS; kind++) {
             nn_linear_args args = {.x = d->x, .rows = 1, .weight = d->weights[layer][kind], .y = d->inner};
@@ -98,10 +117,11 @@ static void run_products(decoder *d)
 static void run_attention(decoder *d, int64_t layer, float *normed, float *qkv)
 {
     nn_context *nn = d->b->nn;
-    const int64_t position = CONTEXT, queries = HEADS * HEAD_DIMENSION, keys = KEY_VALUE_HEADS * HEAD_DIMENSION;
+    const int64_t queries = HEADS * HEAD_DIMENSION, keys = KEY_VALUE_HEADS * HEAD_DIMENSION;
     nn_rms_norm(nn, d->x, 1, WIDTH, d->norm, 0.0f, 1e-5f, normed);
     nn_linear(nn, &(nn_linear_args){.x = normed, .rows = 1, .weight = d->weights[layer][0], .y = qkv});
-    nn_rotary(nn, qkv, 1, 0, HEADS + KEY_VALUE_HEADS, HEAD_DIMENSION, HEAD_DIMENSION, d->frequencies, &position, 1.0f);
+    nn_rotary(nn, qkv, 1, 0, HEADS + KEY_VALUE_HEADS, HEAD_DIMENSION, HEAD_DIMENSION, d->frequencies, d->position,
+              1.0f);
     nn_cache_write(d->cache, layer, 1, qkv + queries, qkv + queries + keys, 0);
     nn_attention_causal(nn, &(nn_attention_args){.cache = d->cache,
                                                  .layer = layer,
@@ -115,8 +135,9 @@ static void run_attention(decoder *d, int64_t layer, float *normed, float *qkv)
 }
 
 /* Whole layers: norms, rotary, cache, attention over CONTEXT rows, gated unit. */
-static void run_layers(decoder *d)
+static void run_layers(void *argument)
 {
+    decoder *d = argument;
     nn_context *nn = d->b->nn;
     float *normed = d->inner, *wide = d->inner + WIDTH;
     for (int64_t layer = 0; layer < LAYERS; layer++) {
@@ -129,29 +150,35 @@ static void run_layers(decoder *d)
     }
 }
 
-static more_status measure(decoder *d, const char *name, void (*body)(decoder *d), more_error *error)
+/* Once a round; on a device, where once is too short to be timed, for some milliseconds. */
+static more_status measure(decoder *d, const char *name, void (*body)(void *argument), more_error *error)
 {
     bench *b = d->b;
-    bench_row row = {.name = name, .unit = "GB/s", .bytes = (double)d->bytes};
-    bench_row_limit(&row, "read", row.unit);
+    bench_row row = {
+        .name = name, .unit = "GB/s", .bytes = (double)d->bytes, .unmeasured = bench_device_unmeasured(b->device)};
+    double rate, seconds = b->device ? 0.02 : 0.0;
+    more_status status = MORE_OK;
+    bench_row_limit(&row, b->device ? BENCH_COPY : BENCH_READ, NN_PEAK_F32);
     if (bench_wanted(b, name))
-        body(d);
-    for (int64_t round = 0; round < b->options->rounds && bench_wanted(b, name); round++) {
-        double before = bench_read(b);
-        double start = nn_probe_clock();
-        body(d);
-        double rate = (double)d->bytes / (nn_probe_clock() - start);
-        double limit = (before + bench_read(b)) / 2.0;
-        bench_row_add(&row, 1e-9 * rate, &limit, &rate);
+        status = bench_rate(b, body, d, row.bytes, 0.0, &rate, error);
+    for (int64_t round = 0; round < b->options->rounds && !status && bench_wanted(b, name); round++) {
+        double limit = 0.0;
+        status = bench_row_look(b, &row, &limit, error);
+        if (!status)
+            status = bench_rate(b, body, d, row.bytes, seconds, &rate, error);
+        if (!status)
+            status = bench_row_look(b, &row, &limit, error);
+        if (!status)
+            bench_row_add(&row, 1e-9 * rate, &limit, &rate);
     }
-    return bench_row_done(b, &row, error);
+    return status ? status : bench_row_done(b, &row, error);
 }
 
 more_status bench_decode(bench *b, more_error *error)
 {
     decoder d = {.b = b};
-    bench_note(b, "%s kernels, %s weights", nn_context_kernels(b->nn), nn_storage_name(b->options->weights));
-    more_status status = bench_limits_prepare(b, error);
+    bench_note_kernels(b, nn_storage_name(b->options->weights));
+    more_status status = bench_limits_prepare(b, b->device, error);
     if (!status)
         status = decoder_make(&d, error);
     if (!status)

@@ -46,38 +46,36 @@ static const product products[] = {
 
 enum { PRODUCTS = sizeof products / sizeof products[0] };
 
-/* Runs `body` until it took long enough to be timed; operations a second. */
-static double rate_of(void (*body)(void *argument), void *argument, double operations)
+static void name_limits(bench *b, bench_row *row)
 {
-    double start = nn_probe_clock(), elapsed;
-    int64_t times = 0;
-    do {
-        body(argument);
-        times++;
-        elapsed = nn_probe_clock() - start;
-    } while (elapsed < product_seconds);
-    return operations * (double)times / elapsed;
+    nn_peak used = nn_probe_used(b->nn, b->options->weights, products[0].rows);
+    if (b->device) {
+        bench_row_limit(row, bench_device_product(b->device), used);
+        return;
+    }
+    bench_row_limit(row, BENCH_PEAK, used);
+    bench_row_limit(row, BENCH_FED, used);
 }
 
 static more_status compare_with_peak(bench *b, const char *name, void (*body)(void *argument), void *argument,
                                      double operations, more_error *error)
 {
-    nn_peak used = nn_probe_used(b->nn, b->options->weights, products[0].rows);
-    char fed[48];
-    bench_row row = {.name = name, .unit = "GFLOP/s", .operations = operations};
-    snprintf(fed, sizeof fed, "%s from level 2", nn_peak_name(used));
-    bench_row_limit(&row, nn_peak_name(used), row.unit);
-    bench_row_limit(&row, fed, row.unit);
-    body(argument); /* touches all memory once */
-    for (int64_t round = 0; round < b->options->rounds && bench_wanted(b, name); round++) {
-        double before = bench_peak(b, used, false), fed_before = bench_peak(b, used, true);
-        double rate = rate_of(body, argument, operations);
-        double after = bench_peak(b, used, false), fed_after = bench_peak(b, used, true);
-        /* the clock may have moved meanwhile */
-        double limits[] = {(before + after) / 2.0, (fed_before + fed_after) / 2.0}, did[] = {rate, rate};
-        bench_row_add(&row, 1e-9 * rate, limits, did);
+    bench_row row = {
+        .name = name, .unit = "GFLOP/s", .operations = operations, .unmeasured = bench_device_unmeasured(b->device)};
+    double rate;
+    name_limits(b, &row);
+    more_status status = bench_rate(b, body, argument, operations, 0.0, &rate, error); /* touches all memory once */
+    for (int64_t round = 0; round < b->options->rounds && !status && bench_wanted(b, name); round++) {
+        double limits[MOST_LIMITS] = {0};
+        status = bench_row_look(b, &row, limits, error);
+        if (!status)
+            status = bench_rate(b, body, argument, operations, product_seconds, &rate, error);
+        if (!status)
+            status = bench_row_look(b, &row, limits, error);
+        if (!status)
+            bench_row_add(&row, 1e-9 * rate, limits, (const double[]){rate, rate});
     }
-    return bench_row_done(b, &row, error);
+    return status ? status : bench_row_done(b, &row, error);
 }
 
 typedef struct product_run {
@@ -171,8 +169,8 @@ static more_status measure_tower(bench *b, const char *name, more_error *error)
 more_status bench_gemm(bench *b, more_error *error)
 {
     static const char whole[] = "ViT-L/14-336 image, all products";
-    more_status status = bench_limits_prepare(b, error);
-    bench_note(b, "%s kernels, %s weights", nn_context_kernels(b->nn), nn_storage_name(b->options->weights));
+    more_status status = bench_limits_prepare(b, b->device, error);
+    bench_note_kernels(b, nn_storage_name(b->options->weights));
     for (int i = 0; i < PRODUCTS && !status; i++)
         if (bench_wanted(b, products[i].name))
             status = measure_product(b, &products[i], error);

@@ -10,9 +10,11 @@
 
 static const double peak_seconds = 0.02;
 
-more_status bench_limits_prepare(bench *b, more_error *error)
+more_status bench_limits_prepare(bench *b, bool device, more_error *error)
 {
     int64_t count = b->options->read_mib << 18;
+    if (device)
+        return bench_device_prepare(b->device, error);
     if (!b->fed) {
         b->fed = nn_alloc_f32(b->nn, NN_PROBE_FED);
         for (int64_t i = 0; b->fed && i < NN_PROBE_FED; i++)
@@ -36,7 +38,7 @@ void bench_limits_free(bench *b)
     b->fed = b->memory = NULL;
 }
 
-static double keep(bench_limit *limit, double sample)
+double bench_limit_keep(bench_limit *limit, double sample)
 {
     limit->samples[limit->count++ % MOST_LIMIT_SAMPLES] = sample;
     return sample;
@@ -46,13 +48,13 @@ double bench_peak(bench *b, nn_peak peak, bool fed)
 {
     if (!nn_probe_has(b->nn, peak))
         return 0.0;
-    return keep(fed ? &b->fed_peaks[peak] : &b->peaks[peak],
-                nn_probe_peak(b->nn, peak, fed ? b->fed : NULL, peak_seconds));
+    return bench_limit_keep(fed ? &b->fed_peaks[peak] : &b->peaks[peak],
+                            nn_probe_peak(b->nn, peak, fed ? b->fed : NULL, peak_seconds));
 }
 
 double bench_read(bench *b)
 {
-    return keep(&b->read, nn_probe_read(b->nn, b->memory, b->options->read_mib << 18));
+    return bench_limit_keep(&b->read, nn_probe_read(b->nn, b->memory, b->options->read_mib << 18));
 }
 
 static double last(const bench_limit *limit)
@@ -82,7 +84,19 @@ int32_t bench_peaks_of(bench *b, nn_peak used, nn_peak kinds[3])
 
 /* ---- As JSON ---------------------------------------------------------------------------------------------------- */
 
-static void add_limit(json_t *list, const char *name, const char *unit, const bench_limit *limit)
+void bench_source_name(bench_source source, nn_peak peak, char name[32])
+{
+    static const char *const names[BENCH_SOURCES] = {[BENCH_READ] = "read",
+                                                     [BENCH_COPY] = "copy",
+                                                     [BENCH_CUBLAS] = "cuBLAS f16 product",
+                                                     [BENCH_OWN] = "own f16 product"};
+    if (names[source])
+        snprintf(name, 32, "%s", names[source]);
+    else
+        snprintf(name, 32, source == BENCH_FED ? "%s from level 2" : "%s", nn_peak_name(peak));
+}
+
+void bench_limit_json(json_t *list, const char *name, const char *unit, const bench_limit *limit)
 {
     int64_t count = limit->count < MOST_LIMIT_SAMPLES ? limit->count : MOST_LIMIT_SAMPLES;
     if (count)
@@ -92,15 +106,17 @@ static void add_limit(json_t *list, const char *name, const char *unit, const be
 json_t *bench_limits_json(const bench *b)
 {
     json_t *list = json_array();
-    char name[48];
+    char name[32];
     for (nn_peak peak = NN_PEAK_F32; list && peak < NN_PEAKS; peak++) {
         const char *unit = peak == NN_PEAK_INT8 || peak == NN_PEAK_TILE_INT8 ? "GOP/s" : "GFLOP/s";
-        add_limit(list, nn_peak_name(peak), unit, &b->peaks[peak]);
-        snprintf(name, sizeof name, "%s from level 2", nn_peak_name(peak));
-        add_limit(list, name, unit, &b->fed_peaks[peak]);
+        bench_limit_json(list, nn_peak_name(peak), unit, &b->peaks[peak]);
+        bench_source_name(BENCH_FED, peak, name);
+        bench_limit_json(list, name, unit, &b->fed_peaks[peak]);
     }
     if (list)
-        add_limit(list, "read", "GB/s", &b->read);
+        bench_limit_json(list, "read", "GB/s", &b->read);
+    if (list && b->device)
+        bench_device_limits(b->device, list);
     return list;
 }
 
@@ -144,8 +160,8 @@ json_t *bench_machine(const bench *b)
 
 static more_status measure_peak(bench *b, nn_peak peak, bool fed, more_error *error)
 {
-    char name[48];
-    snprintf(name, sizeof name, fed ? "%s from level 2" : "%s", nn_peak_name(peak));
+    char name[32];
+    bench_source_name(fed ? BENCH_FED : BENCH_PEAK, peak, name);
     bench_row row = {.name = name, .unit = peak == NN_PEAK_INT8 || peak == NN_PEAK_TILE_INT8 ? "GOP/s" : "GFLOP/s"};
     if (!nn_probe_has(b->nn, peak) || !bench_wanted(b, name))
         return MORE_OK;
@@ -156,7 +172,12 @@ static more_status measure_peak(bench *b, nn_peak peak, bool fed, more_error *er
 
 more_status bench_limits(bench *b, more_error *error)
 {
-    more_status status = bench_limits_prepare(b, error);
+    char shown[192];
+    more_status status = bench_limits_prepare(b, b->device, error);
+    if (b->device) {
+        bench_note(b, "%s", bench_device_shown(b->device, shown));
+        return status ? status : bench_device_rows(b, BENCH_COPY, error);
+    }
     for (nn_peak peak = NN_PEAK_F32; peak < NN_PEAKS && !status; peak++) {
         status = measure_peak(b, peak, false, error);
         if (!status)

@@ -10,6 +10,7 @@ core_cmd_llavamore_bench_llavamore_bench_SOURCES = \
 	core/cmd/llavamore-bench/bench.h \
 	core/cmd/llavamore-bench/compare.c \
 	core/cmd/llavamore-bench/decode.c \
+	core/cmd/llavamore-bench/device.c \
 	core/cmd/llavamore-bench/error_bounds.h \
 	core/cmd/llavamore-bench/errors.c \
 	core/cmd/llavamore-bench/gemm.c \

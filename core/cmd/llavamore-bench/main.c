@@ -4,6 +4,8 @@
  */
 #include "arguments.h"
 
+#include "device/choice.h"
+#include "plugin/value.h"
 #include <signal.h>
 #include <string.h>
 
@@ -56,10 +58,28 @@ more_status bench_start(bench *b, int32_t threads, more_log_level level, const m
     return status;
 }
 
+/* --device of the kernels; limits are measured without a context of ours. */
+static more_status use_device(bench *b, const char *text, bool limits, more_error *error)
+{
+    core_device_choice choice;
+    more_error reason = {{0}};
+    char shown[64];
+    more_status status = core_device_choose(core_host_abi(b->host), text, &choice, &reason);
+    if (status)
+        return more_fail(error, status, "--device %s: %s", core_printable(text, shown, sizeof shown), reason.message);
+    if (choice.device.device_type == kDLCUDA)
+        status = bench_device_open(b, choice.device.device_id, error);
+    if (!status && !limits)
+        status = nn_context_set_device(b->nn, PROGRAM, choice.device, error);
+    return status ? status : nn_begin(b->nn, error);
+}
+
 static more_status run_kernels(bench *b, bench_function function, more_error *error)
 {
     const bench_options *options = b->options;
     more_status status = bench_start(b, (int32_t)options->threads, MORE_LOG_WARNING, NULL, error);
+    if (!status && options->device)
+        status = use_device(b, options->device, function == bench_limits, error);
     if (!status) {
         nn_context_set_arithmetic(b->nn, options->arithmetic);
         status = function(b, error);
@@ -97,10 +117,11 @@ static void report_layout(FILE *file, const json_t *report)
 {
     const char *name;
     const json_t *one;
+    bool queued = json_is_true(json_object_get(report, "profile_is_of_queueing"));
     json_object_foreach((json_t *)json_object_get(report, "profile"), name, one)
     {
-        fprintf(file, "\n%s\n", name);
-        profile_layout(file, one);
+        fprintf(file, "\n%s%s\n", name, queued ? ": times are those of queueing work for the device" : "");
+        profile_layout(file, one, queued);
     }
     if (json_object_get(report, "compare"))
         bench_compare_layout(file, report);
@@ -109,6 +130,7 @@ static void report_layout(FILE *file, const json_t *report)
 static more_status tell(bench *b, const json_t *before, more_error *error)
 {
     more_status status = MORE_OK;
+    json_object_set_new(b->report, "device", bench_device_json(b->device));
     json_object_set_new(b->report, "limits", bench_limits_json(b));
     json_object_set_new(b->report, "interrupted", json_boolean(b->stopped));
     if (before)
@@ -132,6 +154,7 @@ static int run_benchmark(const bench_options *options, output *out)
     if (!status || status == MORE_ERROR_CANCELLED)
         status = tell(&b, before, &error);
     nn_context_destroy(b.nn);
+    bench_device_close(b.device);
     core_host_destroy(b.host);
     interrupt_destroy(b.interrupt);
     profile_free(&b.profile);

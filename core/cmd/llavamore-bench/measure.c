@@ -4,6 +4,7 @@
  */
 #include "bench.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- Samples ---------------------------------------------------------------------------------------------------- */
@@ -36,10 +37,28 @@ json_t *bench_samples(const char *name, const char *unit, const double *values, 
 
 /* ---- Rows ------------------------------------------------------------------------------------------------------- */
 
-void bench_row_limit(bench_row *row, const char *name, const char *unit)
+void bench_row_limit(bench_row *row, bench_source source, nn_peak peak)
 {
-    snprintf(row->limits[row->limit_count].name, sizeof row->limits[0].name, "%s", name);
-    row->limits[row->limit_count++].unit = unit;
+    int32_t i = row->limit_count++;
+    row->limits[i].source = source;
+    row->limits[i].peak = peak;
+    row->limits[i].unit = source == BENCH_READ || source == BENCH_COPY ? "GB/s" : "GFLOP/s";
+    bench_source_name(source, peak, row->limits[i].name);
+}
+
+more_status bench_row_look(bench *b, const bench_row *row, double *limits, more_error *error)
+{
+    more_status status = MORE_OK;
+    for (int32_t i = 0; i < row->limit_count && !status; i++) {
+        bench_source source = row->limits[i].source;
+        double rate = 0.0;
+        if (source >= BENCH_COPY)
+            status = bench_device_measure(b->device, source, &rate, error);
+        else
+            rate = source == BENCH_READ ? bench_read(b) : bench_peak(b, row->limits[i].peak, source == BENCH_FED);
+        limits[i] += rate / 2.0;
+    }
+    return status;
 }
 
 void bench_row_add(bench_row *row, double value, const double *limits, const double *used)
@@ -52,56 +71,72 @@ void bench_row_add(bench_row *row, double value, const double *limits, const dou
     row->count++;
 }
 
-static json_t *row_json(const bench_row *row)
+static json_t *limit_json(const bench_row *row, int32_t i)
 {
     double least, most;
+    double limit = 1e-9 * bench_median(row->limits[i].limit, row->count, &least, &most);
+    double share = bench_median(row->limits[i].share, row->count, &least, &most);
+    if (row->unmeasured)
+        return json_pack("{s:s, s:s, s:f, s:n}", "name", row->limits[i].name, "unit", row->limits[i].unit, "limit",
+                         limit, "share");
+    return json_pack("{s:s, s:s, s:f, s:f, s:f, s:f}", "name", row->limits[i].name, "unit", row->limits[i].unit,
+                     "limit", limit, "share", share, "share_least", least, "share_most", most);
+}
+
+static json_t *row_json(const bench_row *row)
+{
     json_t *limits = json_array();
     json_t *json = bench_samples(row->name, row->unit, row->value, row->count, 1.0);
-    for (int32_t i = 0; json && limits && i < row->limit_count; i++) {
-        double limit = 1e-9 * bench_median(row->limits[i].limit, row->count, &least, &most);
-        double share = bench_median(row->limits[i].share, row->count, &least, &most);
-        json_array_append_new(limits, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f}", "name", row->limits[i].name, "unit",
-                                                row->limits[i].unit, "limit", limit, "share", share, "share_least",
-                                                least, "share_most", most));
-    }
+    for (int32_t i = 0; json && limits && i < row->limit_count; i++)
+        json_array_append_new(limits, limit_json(row, i));
     if (!json || json_object_set_new(json, "better", json_string(row->less_is_better ? "less" : "more")) ||
         json_object_set_new(json, "operations", json_real(row->operations)) ||
         json_object_set_new(json, "bytes", json_real(row->bytes)) || json_object_set_new(json, "limits", limits)) {
         json_decref(json);
         return NULL;
     }
+    if (row->unmeasured)
+        json_object_set_new(json, "unmeasured", json_string(row->unmeasured));
     return json;
 }
 
 enum { LIMITS_COLUMN = 84 /* of a row's text, where its limits begin */ };
 
+/* "61.3 % of read 20.1 GB/s (60.8 to 61.9 %)" */
+static void share_text(const json_t *limit, char *text, size_t size)
+{
+    snprintf(text, size, "%5.1f %% of %s %.1f %s (%.1f to %.1f %%)",
+             100.0 * json_number_value(json_object_get(limit, "share")),
+             json_string_value(json_object_get(limit, "name")), json_number_value(json_object_get(limit, "limit")),
+             json_string_value(json_object_get(limit, "unit")),
+             100.0 * json_number_value(json_object_get(limit, "share_least")),
+             100.0 * json_number_value(json_object_get(limit, "share_most")));
+}
+
 static void row_text(output *out, const json_t *row)
 {
-    char line[512];
+    char line[256], share[128];
     size_t i;
     const json_t *limit;
     double median = json_number_value(json_object_get(row, "median"));
+    const char *unmeasured = json_string_value(json_object_get(row, "unmeasured"));
     int digits = median < 10.0 ? 3 : median < 1000.0 ? 1 : 0;
     int length = snprintf(
         line, sizeof line, "%-38s %9.*f %-8s (%.*f to %.*f)", json_string_value(json_object_get(row, "name")), digits,
         median, json_string_value(json_object_get(row, "unit")), digits,
         json_number_value(json_object_get(row, "least")), digits, json_number_value(json_object_get(row, "most")));
-    json_array_foreach(json_object_get(row, "limits"), i, limit)
-    {
-        if (length < 0 || length >= (int)sizeof line)
-            break;
-        length += snprintf(
-            line + length, sizeof line - (size_t)length, "%s%*s%5.1f %% of %s %.1f %s (%.1f to %.1f %%)", i ? "\n" : "",
-            i                        ? LIMITS_COLUMN
-            : length < LIMITS_COLUMN ? LIMITS_COLUMN - length
-                                     : 2,
-            "", 100.0 * json_number_value(json_object_get(limit, "share")),
-            json_string_value(json_object_get(limit, "name")), json_number_value(json_object_get(limit, "limit")),
-            json_string_value(json_object_get(limit, "unit")),
-            100.0 * json_number_value(json_object_get(limit, "share_least")),
-            100.0 * json_number_value(json_object_get(limit, "share_most")));
-    }
+    int blanks = length < LIMITS_COLUMN ? LIMITS_COLUMN - length : 2;
     output_text(out, line);
+    if (unmeasured) {
+        snprintf(line, sizeof line, "%*sunmeasured: %s", blanks, "", unmeasured);
+        output_text(out, line);
+    }
+    json_array_foreach(unmeasured ? NULL : json_object_get(row, "limits"), i, limit)
+    {
+        share_text(limit, share, sizeof share);
+        snprintf(line, sizeof line, "%s%*s%s", i ? "\n" : "", i ? LIMITS_COLUMN : blanks, "", share);
+        output_text(out, line);
+    }
     output_text(out, "\n");
 }
 
@@ -137,11 +172,21 @@ void bench_note(bench *b, const char *format, ...)
     output_text(b->out, "\n");
 }
 
+void bench_note_kernels(bench *b, const char *weights)
+{
+    char shown[192];
+    if (b->device)
+        bench_note(b, "%s, %s weights", bench_device_shown(b->device, shown), weights);
+    else
+        bench_note(b, "%s kernels, %s weights", nn_context_kernels(b->nn), weights);
+}
+
 /* ---- Operands --------------------------------------------------------------------------------------------------- */
 
-float *bench_values(bench *b, int64_t count)
+/* The caller frees them. */
+static float *random_floats(int64_t count)
 {
-    float *values = nn_alloc_f32(b->nn, count);
+    float *values = malloc((size_t)count * sizeof *values);
     uint32_t state = 12345;
     for (int64_t i = 0; values && i < count; i++) {
         state = state * 1664525u + 1013904223u;
@@ -150,16 +195,44 @@ float *bench_values(bench *b, int64_t count)
     return values;
 }
 
+float *bench_values(bench *b, int64_t count)
+{
+    float *made = random_floats(count), *values = made ? nn_alloc_f32(b->nn, count) : NULL;
+    if (values)
+        nn_copy(b->nn, values, made, (size_t)count * sizeof *values);
+    free(made);
+    return values;
+}
+
 more_status bench_matrix(bench *b, int64_t rows, int64_t columns, nn_storage storage, nn_matrix **matrix,
                          more_error *error)
 {
     *matrix = NULL;
-    float *values = bench_values(b, rows * columns);
+    float *values = random_floats(rows * columns);
     if (!values)
         return more_fail(error, MORE_ERROR_MEMORY,
                          "no memory for a matrix [%lld, %lld]; the benchmark needs some 3 GiB", (long long)rows,
                          (long long)columns);
     more_status status = nn_matrix_pack(b->nn, values, rows, columns, storage, matrix, error);
-    nn_free(b->nn, values);
+    free(values);
+    return status;
+}
+
+/* ---- Rates ------------------------------------------------------------------------------------------------------ */
+
+more_status bench_rate(bench *b, void (*body)(void *argument), void *argument, double amount, double seconds,
+                       double *rate, more_error *error)
+{
+    double start = nn_probe_clock(), elapsed;
+    int64_t times = 0;
+    more_status status;
+    do {
+        /* on a device more each time, so that waiting takes no part of the whole */
+        for (int64_t end = nn_on_host(b->nn) ? times + 1 : 2 * times + 1; times < end; times++)
+            body(argument);
+        status = bench_wait(b->nn, error);
+        elapsed = nn_probe_clock() - start;
+    } while (elapsed < seconds && !status);
+    *rate = amount * (double)times / elapsed;
     return status;
 }

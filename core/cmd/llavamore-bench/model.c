@@ -5,16 +5,18 @@
 #include "model.h"
 
 #include "assembly/data.h"
+#include "config/entries.h"
 #include "weights/checkpoint.h"
 #include <string.h>
 
 /* ---- The config ------------------------------------------------------------------------------------------------- */
 
-static more_status set(core_config *config, const char *section, const char *key, const char *value, more_error *error)
+/* What an option stands for; --set, which comes later, has the last word. */
+static more_status set(core_config *config, const char *option, const char *section, const char *key, const char *value,
+                       more_error *error)
 {
-    char text[128];
-    snprintf(text, sizeof text, "%s.%s=%s", section, key, value);
-    return core_config_set(config, text, error);
+    const core_config_source source = {option, "", CORE_FROM_COMMAND};
+    return core_config_put(config, &source, section, key, value, error);
 }
 
 /* --arithmetic goes to every part but a projector that multiplies nothing. */
@@ -26,11 +28,11 @@ static more_status set_arithmetic(bench_model *model, more_error *error)
     if (!name)
         return MORE_OK;
     if (!bare)
-        status = set(model->config, "llm", "arithmetic", name, error);
+        status = set(model->config, "--arithmetic", "llm", "arithmetic", name, error);
     if (status == MORE_OK && (!model->made.folder[0] || model->made.vision))
-        status = set(model->config, "vision", "arithmetic", name, error);
+        status = set(model->config, "--arithmetic", "vision", "arithmetic", name, error);
     if (status == MORE_OK && (!model->made.folder[0] || model->made.projector))
-        status = set(model->config, "projector", "arithmetic", name, error);
+        status = set(model->config, "--arithmetic", "projector", "arithmetic", name, error);
     return status;
 }
 
@@ -48,9 +50,11 @@ static more_status read_config(bench_model *model, more_error *error)
     free(path);
     snprintf(threads, sizeof threads, "%lld", (long long)options->threads);
     if (status == MORE_OK && options->threads)
-        status = set(model->config, "runtime", "threads", threads, error);
+        status = set(model->config, "--threads", "runtime", "threads", threads, error);
     if (status == MORE_OK)
         status = set_arithmetic(model, error);
+    if (status == MORE_OK && options->device)
+        status = set(model->config, "--device", "runtime", "device", options->device, error);
     for (int i = 0; i < options->assignment_count && status == MORE_OK; i++)
         status = core_config_set(model->config, options->assignments[i], error);
     return status;

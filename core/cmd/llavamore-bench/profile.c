@@ -119,18 +119,20 @@ json_t *profile_json(profile *self, double seconds)
     return list;
 }
 
-void profile_layout(FILE *file, const json_t *json)
+void profile_layout(FILE *file, const json_t *json, bool queued)
 {
     size_t i;
     const json_t *row;
-    fprintf(file, "  %-34s %8s %10s %7s %10s %8s\n", "operator", "calls", "ms", "share", "GFLOP/s", "GB/s");
+    int digits = queued ? 4 : 1;
+    fprintf(file, "  %-34s %8s %10s %7s %10s %8s\n", "operator", "calls", "ms", "share", queued ? "GFLOP" : "GFLOP/s",
+            queued ? "GB" : "GB/s");
     json_array_foreach(json, i, row)
     {
         char name[96];
         const char *format = json_string_value(json_object_get(row, "format"));
         const json_t *shape = json_object_get(row, "shape");
         double seconds = json_number_value(json_object_get(row, "seconds"));
-        double each = seconds > 0.0 ? 1e-9 / seconds : 0.0;
+        double each = queued ? 1e-9 : seconds > 0.0 ? 1e-9 / seconds : 0.0;
         int length = snprintf(name, sizeof name, "%s", json_string_value(json_object_get(row, "operator")));
         if (shape && length > 0 && length < (int)sizeof name)
             length += snprintf(name + length, sizeof name - (size_t)length, " %lld x %lld",
@@ -138,10 +140,10 @@ void profile_layout(FILE *file, const json_t *json)
                                (long long)json_integer_value(json_array_get(shape, 1)));
         if (format && length > 0 && length < (int)sizeof name)
             snprintf(name + length, sizeof name - (size_t)length, " %s", format);
-        fprintf(file, "  %-34s %8lld %10.2f %6.1f%% %10.1f %8.1f\n", name,
+        fprintf(file, "  %-34s %8lld %10.2f %6.1f%% %10.*f %8.*f\n", name,
                 (long long)json_integer_value(json_object_get(row, "calls")), 1e3 * seconds,
-                100.0 * json_number_value(json_object_get(row, "share")),
-                each * json_number_value(json_object_get(row, "operations")),
+                100.0 * json_number_value(json_object_get(row, "share")), digits,
+                each * json_number_value(json_object_get(row, "operations")), digits,
                 each * json_number_value(json_object_get(row, "bytes")));
     }
 }

@@ -41,7 +41,7 @@ void profile_take(profile *self, const more_profile_event *event);
 /* The entries, those that took longest first, and "other": what `seconds` has more than they. A new reference; NULL
  * when out of memory. */
 json_t *profile_json(profile *self, double seconds);
-/* Lays it out for people. */
-void profile_layout(FILE *file, const json_t *json);
+/* Lays it out for people: rates, or, where times are those of `queued` work, amounts. */
+void profile_layout(FILE *file, const json_t *json, bool queued);
 
 #endif

@@ -90,29 +90,55 @@ static nn_peak used_peak(const model_run *run, const char *section, const work_f
     return nn_probe_used(b->nn, storage, rows);
 }
 
-/* Rounds of work that multiplies: held against the instructions' rates. `amount` is what one run makes of the unit; 0 =
- * the unit is seconds. */
-static more_status measure_products(model_run *run, const char *name, const char *unit, double amount, nn_peak used,
-                                    work_function work, const work_facts *facts, more_error *error)
+static bool on_device(const core_backbone *part)
+{
+    return part->device.device_type == kDLCUDA;
+}
+
+static const char *unmeasured(const bench *b, const core_backbone *part)
+{
+    return on_device(part) ? bench_device_unmeasured(b->device) : NULL;
+}
+
+/* What products are held against: the device's, or the instructions' rates. */
+static void name_products(bench *b, const core_backbone *part, nn_peak used, bench_row *row)
+{
+    nn_peak kinds[3];
+    if (on_device(part)) {
+        if (bench_device_product(b->device) != BENCH_SOURCES)
+            bench_row_limit(row, bench_device_product(b->device), used);
+        return;
+    }
+    int32_t count = bench_peaks_of(b, used, kinds);
+    for (int32_t i = 0; i < count; i++)
+        bench_row_limit(row, BENCH_PEAK, kinds[i]);
+}
+
+/* Rounds of work that multiplies. `amount` is what one run makes of the unit; 0 = the unit is seconds. */
+static more_status measure_products(model_run *run, const core_backbone *part, const char *name, const char *unit,
+                                    double amount, nn_peak used, work_function work, const work_facts *facts,
+                                    more_error *error)
 {
     bench *b = run->model.b;
-    bench_row row = {.name = name, .unit = unit, .less_is_better = amount == 0.0, .operations = facts->sums.operations};
+    bench_row row = {.name = name,
+                     .unit = unit,
+                     .less_is_better = amount == 0.0,
+                     .operations = facts->sums.operations,
+                     .unmeasured = unmeasured(b, part)};
     more_status status = MORE_OK;
-    nn_peak kinds[3];
-    int32_t count = row.operations > 0.0 && bench_wanted(b, name) ? bench_peaks_of(b, used, kinds) : 0;
-    for (int32_t i = 0; i < count; i++)
-        bench_row_limit(&row, nn_peak_name(kinds[i]), "GFLOP/s");
+    if (row.operations > 0.0 && bench_wanted(b, name))
+        name_products(b, part, used, &row);
     for (int64_t round = 0; round < b->options->rounds && !status && bench_wanted(b, name); round++) {
-        double limits[MOST_LIMITS], did[MOST_LIMITS], seconds;
-        for (int32_t i = 0; i < count; i++)
-            limits[i] = bench_peak(b, kinds[i], false) / 2.0;
-        status = work(run, &seconds, error);
+        double limits[MOST_LIMITS] = {0}, did[MOST_LIMITS], seconds;
+        status = bench_row_look(b, &row, limits, error);
+        if (!status)
+            status = work(run, &seconds, error);
+        if (!status)
+            status = bench_row_look(b, &row, limits, error);
         if (status)
             break;
-        for (int32_t i = 0; i < count; i++) {
-            limits[i] += bench_peak(b, kinds[i], false) / 2.0; /* the clock may have moved meanwhile */
+        for (int32_t i = 0; i < row.limit_count; i++)
             did[i] = row.operations / seconds;
-        }
         bench_row_add(&row, amount > 0.0 ? amount / seconds : seconds, limits, did);
     }
     if (status == MORE_ERROR_CANCELLED)
@@ -121,17 +147,20 @@ static more_status measure_products(model_run *run, const char *name, const char
 }
 
 /* One round of decode: from an empty cache, or behind a prompt. */
-static more_status decode_round(model_run *run, bool behind, double *limit, double *seconds, more_error *error)
+static more_status decode_round(model_run *run, const bench_row *row, bool behind, double *limit, double *seconds,
+                                more_error *error)
 {
     const core_assembly *assembly = run->model.assembly;
     more_session *session = NULL;
     double prefill;
     more_status status = behind ? bench_prefill(&run->model, run->prompt, &session, &prefill, error)
                                 : assembly->language_api->session_create(assembly->language, 0, &session, error);
-    *limit = bench_read(run->model.b) / 2.0;
+    if (!status)
+        status = bench_row_look(run->model.b, row, limit, error);
     if (!status)
         status = bench_generate(&run->model, session, run->generate, seconds, error);
-    *limit += bench_read(run->model.b) / 2.0;
+    if (!status)
+        status = bench_row_look(run->model.b, row, limit, error);
     assembly->language_api->session_destroy(session);
     return status;
 }
@@ -141,13 +170,17 @@ static more_status measure_decode(model_run *run, const char *name, bool behind,
                                   more_error *error)
 {
     bench *b = run->model.b;
-    bench_row row = {.name = name, .unit = "tokens/s", .bytes = facts->sums.bytes / (double)run->generate};
+    const core_backbone *part = &run->model.assembly->language_part;
+    bench_row row = {.name = name,
+                     .unit = "tokens/s",
+                     .bytes = facts->sums.bytes / (double)run->generate,
+                     .unmeasured = unmeasured(b, part)};
     more_status status = MORE_OK;
     if (row.bytes > 0.0)
-        bench_row_limit(&row, "read", "GB/s");
+        bench_row_limit(&row, on_device(part) ? BENCH_COPY : BENCH_READ, NN_PEAK_F32);
     for (int64_t round = 0; round < b->options->rounds && !status && bench_wanted(b, name); round++) {
-        double limit, seconds;
-        status = decode_round(run, behind, &limit, &seconds, error);
+        double limit = 0.0, seconds;
+        status = decode_round(run, &row, behind, &limit, &seconds, error);
         if (status)
             break;
         double used = facts->sums.bytes / seconds;
@@ -162,7 +195,10 @@ static more_status measure_first_token(model_run *run, more_error *error)
 {
     bench *b = run->model.b;
     char name[64] = "first token";
-    bench_row row = {.name = name, .unit = "s", .less_is_better = true};
+    bench_row row = {.name = name,
+                     .unit = "s",
+                     .less_is_better = true,
+                     .unmeasured = unmeasured(b, &run->model.assembly->language_part)};
     more_status status = MORE_OK;
     for (int64_t round = 0; round < b->options->rounds && !status && bench_wanted(b, "first token"); round++) {
         double seconds;
@@ -220,25 +256,40 @@ static more_status measure_language(model_run *run, more_error *error)
     snprintf(empty, sizeof empty, "decode, %lld tokens", (long long)run->generate);
     snprintf(behind, sizeof behind, "decode, %lld tokens behind %lld", (long long)run->generate,
              (long long)run->prompt);
-    more_status status =
-        measure_products(run, prefill, "tokens/s", (double)run->prompt, used, work_prefill, &run->prefill, error);
+    more_status status = measure_products(run, &run->model.assembly->language_part, prefill, "tokens/s",
+                                          (double)run->prompt, used, work_prefill, &run->prefill, error);
     if (!status)
         status = measure_decode(run, empty, false, &run->decode, error);
     return status ? status : measure_decode(run, behind, true, &run->decode_behind, error);
 }
 
-/* Of the device that the part is on; nothing for the CPU. */
+/* Of the device that a part is on. */
 static more_status measure_device(bench *b, const core_backbone *part, more_error *error)
 {
     const more_host *host = core_host_abi(b->host);
     const more_cuda_service *cuda = host->get_service(host, MORE_CUDA_SERVICE);
     more_cuda_info info = {.struct_size = sizeof info};
     char name[48];
-    if (part->device.device_type != kDLCUDA)
-        return MORE_OK;
     more_status status = cuda->describe(host, part->device.device_id, &info, error);
     snprintf(name, sizeof name, "peak memory of cuda:%d", (int)part->device.device_id);
     return status ? status : one_value(b, name, "GiB", (double)info.peak_bytes / (1 << 30), error);
+}
+
+/* All parts that are on a device are on the same one: [runtime] device. */
+static const core_backbone *device_part(const core_assembly *assembly)
+{
+    return assembly->language && on_device(&assembly->language_part) ? &assembly->language_part
+           : assembly->vision && on_device(&assembly->vision_part)   ? &assembly->vision_part
+                                                                     : NULL;
+}
+
+/* The limits of where the parts are. */
+static more_status prepare_limits(bench *b, const core_assembly *assembly, more_error *error)
+{
+    bool on_cpu = (assembly->language && !on_device(&assembly->language_part)) ||
+                  (assembly->vision && !on_device(&assembly->vision_part));
+    more_status status = b->device ? bench_limits_prepare(b, true, error) : MORE_OK;
+    return status || !on_cpu ? status : bench_limits_prepare(b, false, error);
 }
 
 static more_status measure_all(model_run *run, more_error *error)
@@ -248,25 +299,26 @@ static more_status measure_all(model_run *run, more_error *error)
     more_status status = one_value(b, "load", "s", run->model.load_seconds, error);
     if (!status)
         status = one_value(b, "peak memory", "GiB", (double)llavamore_peak_memory() / (1 << 30), error);
+    if (!status && b->device)
+        status = measure_device(b, device_part(assembly), error);
     if (!status)
-        status = measure_device(b, assembly->language ? &assembly->language_part : &assembly->vision_part, error);
-    if (!status)
-        status = bench_limits_prepare(b, error);
+        status = prepare_limits(b, assembly, error);
     if (!status && assembly->language)
         status = measure_language(run, error);
     if (!status && assembly->vision)
-        status = measure_products(run, "image", "s", 0.0, used_peak(run, "vision", &run->image, 1 << 9), work_image,
-                                  &run->image, error);
+        status = measure_products(run, &assembly->vision_part, "image", "s", 0.0,
+                                  used_peak(run, "vision", &run->image, 1 << 9), work_image, &run->image, error);
     if (!status && assembly->language && assembly->vision)
         status = measure_first_token(run, error);
-    return status;
+    return status || !b->device ? status : bench_device_rows(b, BENCH_OWN, error);
 }
 
 static more_status add_profile(const model_run *run, more_error *error)
 {
     bench *b = run->model.b;
     json_t *json = json_object();
-    if (!json || json_object_set_new(b->report, "profile", json))
+    if (!json || json_object_set_new(b->report, "profile", json) ||
+        json_object_set_new(b->report, "profile_is_of_queueing", json_boolean(b->device)))
         return more_fail(error, MORE_ERROR_MEMORY, "out of memory for the report");
     const struct {
         const char *name;
@@ -281,15 +333,33 @@ static more_status add_profile(const model_run *run, more_error *error)
     return MORE_OK;
 }
 
+/* Says where the model is. */
+static more_status open_device(model_run *run, more_error *error)
+{
+    bench *b = run->model.b;
+    char shown[192];
+    const core_backbone *part = device_part(run->model.assembly);
+    if (!part) {
+        bench_note(b, "%s: %s kernels", run->model.name, nn_context_kernels(b->nn));
+        return MORE_OK;
+    }
+    more_status status = bench_device_open(b, part->device.device_id, error);
+    if (!status)
+        bench_note(b, "%s: %s%s", run->model.name, bench_device_shown(b->device, shown),
+                   part->split ? ", its last layers on the CPU" : "");
+    return status;
+}
+
 more_status bench_model_run(bench *b, more_error *error)
 {
     model_run run = {.prompt = 0};
     more_status status = bench_model_open(b, &run.model, error);
     if (!status) {
         json_object_set_new(b->report, "model", core_json_text(run.model.name));
-        bench_note(b, "%s: %s kernels", run.model.name, nn_context_kernels(b->nn));
-        status = warm_up(&run, error);
+        status = open_device(&run, error);
     }
+    if (!status)
+        status = warm_up(&run, error);
     if (!status)
         status = measure_all(&run, error);
     if (!status && b->options->profile)
