@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The programs as users meet them.
 
-dist_check_SCRIPTS += tests/cli/bench tests/cli/run tests/cli/parts tests/cli/folders tests/cli/reuse tests/cli/strangers
+dist_check_SCRIPTS += tests/cli/bench tests/cli/devices tests/cli/run tests/cli/parts tests/cli/folders tests/cli/reuse tests/cli/strangers
 EXTRA_DIST += tests/cli/cases.sh
 check_LTLIBRARIES += tests/cli/slow.la tests/cli/future.la tests/cli/stranger.la
 tests_cli_slow_la_SOURCES = tests/cli/slow.c
