@@ -50,11 +50,26 @@ static void set_case(e2e_run *run)
     }
 }
 
+/* On the device that LLAVAMORE_TEST_CUDA numbers, in f32 as the references are; see tests/cuda/parity. */
+static void set_device(e2e_run *run)
+{
+    const char *number = getenv("LLAVAMORE_TEST_CUDA");
+    char device[32];
+    if (!number)
+        return;
+    snprintf(device, sizeof device, "cuda:%s", number);
+    set(run, "runtime.device", device);
+    set(run, "vision.arithmetic", "exact");
+    set(run, "projector.arithmetic", "exact");
+    set(run, "llm.arithmetic", "exact");
+}
+
 static void open_model(e2e_run *run)
 {
     more_error error = {{0}};
     run->settings = llavamore_settings_create(NULL);
     set_case(run);
+    set_device(run);
     set(run, "generate.max_new_tokens", "32");
     set(run, "generate.ignore_stop", "true");
     set(run, "runtime.batch", "19"); /* chunks that cut the image's rows */
