@@ -113,10 +113,10 @@ static void run_one(late_stream *stream)
         run_until(next.event->stream, next.event, next.ticket);
 }
 
-/* All of it without an event. */
+/* All of it without an event. An event that was reached may outlive its stream. */
 static void run_until(late_stream *stream, const late_event *event, int64_t ticket)
 {
-    while (stream && stream->begin < stream->end && !(event && event->reached >= ticket))
+    while (stream && !(event && event->reached >= ticket) && stream->begin < stream->end)
         run_one(stream);
 }
 
