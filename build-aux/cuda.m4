@@ -51,13 +51,14 @@ AC_MSG_RESULT([$lm_found])
 AS_IF([test "$lm_found" != no], [$1])
 ])
 
-# LM_CUDA_ARCHS: NVCC_ARCHS, the options that compile for $with_cuda_archs, and CUDA_ARCHS, their names.
+# LM_CUDA_ARCHS: NVCC_ARCHS, the options that compile for $with_cuda_archs, and CUDA_ARCHS, their names. Kernels need 8.0.
 AC_DEFUN([LM_CUDA_ARCHS], [
 AS_CASE([$with_cuda_archs],
     [all], [with_cuda_archs="80 90 100 ptx100"],
     [auto | yes | no | ''],
-        [with_cuda_archs=`nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u`
-         AS_CASE([$with_cuda_archs], [''|*@<:@!0-9@:>@*], [with_cuda_archs="90 ptx80"])])
+        [with_cuda_archs=`nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null |
+            sed -n 's/^\(@<:@89@:>@\|@<:@1-9@:>@@<:@0-9@:>@\)\.\(@<:@0-9@:>@\)$/\1\2/p' | sort -un`
+         test -n "$with_cuda_archs" || with_cuda_archs="90 ptx80"])
 NVCC_ARCHS=
 CUDA_ARCHS=
 for lm_arch in $with_cuda_archs
